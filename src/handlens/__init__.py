@@ -1,0 +1,3 @@
+"""Handlens: transfer learning for pictures of materials and parts."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,69 @@
+"""Files that are whole or not there, digests, and the folder for what can be computed again."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from handlens.base.errors import HandlensError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to; it becomes `path` only if the writing succeeds."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with room_on_disk(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_on_disk(folder: Path) -> Iterator[None]:
+    """Tell a full disk in a sentence instead of a traceback."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise HandlensError(
+                f"The disk that holds {folder} is full. Make room and give the same command again: "
+                "it goes on where it stopped."
+            ) from None
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a JSON file, whole or not at all; words in any script stay readable."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def digest(*parts: bytes | str, length: int = 16) -> str:
+    """A short, stable name (hexadecimal BLAKE2b) of some bytes or words."""
+    hasher = hashlib.blake2b(digest_size=length)
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        # The length in front keeps ("ab", "c") apart from ("a", "bc").
+        hasher.update(len(raw).to_bytes(8, "little") + raw)
+    return hasher.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where what can be computed again is kept: `HANDLENS_CACHE`, else the system's cache folder."""
+    chosen = os.environ.get("HANDLENS_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    system = os.environ.get("XDG_CACHE_HOME")
+    return (Path(system) if system else Path.home() / ".cache") / "handlens"
