@@ -1,0 +1,211 @@
+"""Samples: the table with one row a picture that everything else starts from."""
+
+import csv
+import io
+import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from handlens.base.choices import suggestion
+from handlens.base.errors import HandlensError
+from handlens.base.files import whole_file, write_text
+
+SIDES = ("train", "val", "test")
+COLUMNS = ("id", "path", "label", "group", "split")
+
+# A manifest carries this word before the few facts that do not fit into its columns.
+MANIFEST_MARK = "handlens"
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Pictures with their labels, what they came from, and their side.
+
+    The columns `id`, `path`, `label`, `group` and `split` are always there; other columns of the source
+    are kept behind them. `label` holds what is judged; `label_name` is what the source calls it.
+    """
+
+    table: pl.DataFrame
+    root: Path
+    notes: tuple[str, ...] = ()
+    label_name: str = "label"
+
+    @classmethod
+    def read(
+        cls,
+        path: Path | str,
+        *,
+        label: str | None = None,
+        group: str | None = None,
+        split: str | None = None,
+        class_names: Path | None = None,
+    ) -> "Samples":
+        """Read pictures from whatever `path` is: a folder of class folders, a table, a manifest, ...
+
+        `label`, `group` and `split` name columns of a table; `class_names` goes with label files.
+        """
+        from handlens.data.readers import read
+
+        return read(Path(path), label=label, group=group, split=split, class_names=class_names)
+
+    @classmethod
+    def from_folder(cls, root: Path | str) -> "Samples":
+        """Read a folder with one folder a class, or with such folders below train, val and test."""
+        from handlens.data.readers import read_folder
+
+        return read_folder(Path(root))
+
+    @classmethod
+    def from_table(
+        cls,
+        path: Path | str,
+        *,
+        label: str | None = None,
+        group: str | None = None,
+        split: str | None = None,
+        picture: str = "path",
+    ) -> "Samples":
+        """Read a CSV, TSV or Parquet table; the arguments name its columns where they are unusual."""
+        from handlens.data.tables import read_table
+
+        return read_table(Path(path), label=label, group=group, split=split, picture=picture)
+
+    @classmethod
+    def from_label_files(cls, root: Path | str, class_names: Path | None = None) -> "Samples":
+        """Read a folder with one text file a picture that says `picture.jpg, number of the class`."""
+        from handlens.data.label_files import read_label_files
+
+        return read_label_files(Path(root), class_names)
+
+    @classmethod
+    def from_manifest(cls, path: Path | str) -> "Samples":
+        """Read what `save` wrote; the pictures themselves need not be there."""
+        from handlens.data.tables import read_manifest
+
+        return read_manifest(Path(path))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that occur, sorted."""
+        return tuple(sorted(self.table["label"].unique().to_list()))
+
+    @property
+    def is_split(self) -> bool:
+        """Whether any picture has a side already."""
+        return self.table["split"].null_count() < len(self)
+
+    def __len__(self) -> int:
+        return self.table.height
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Samples):
+            return NotImplemented
+        return (self.root, self.notes, self.label_name) == (
+            other.root,
+            other.notes,
+            other.label_name,
+        ) and self.table.equals(other.table)
+
+    __hash__ = None  # type: ignore[assignment]  # a table cannot be hashed
+
+    def side(self, name: str) -> "Samples":
+        """Only the pictures of one side: train, val or test; none if that side is empty."""
+        if name not in SIDES:
+            raise HandlensError(
+                f"There is no side called {name!r}.{suggestion(name, SIDES)} There are {', '.join(SIDES)}."
+            )
+        if not self.is_split:
+            raise HandlensError(
+                "These pictures have no sides yet. Split them first: 'handlens split' does it."
+            )
+        return self.with_table(self.table.filter(pl.col("split") == name))
+
+    def counts(self) -> dict[str, int]:
+        """How many pictures each class has, in the order of `classes`."""
+        return {
+            str(label): int(count)
+            for label, count in self.table["label"].value_counts().sort("label").iter_rows()
+        }
+
+    def with_table(self, table: pl.DataFrame, *notes: str) -> "Samples":
+        """The same source with another table, and perhaps more to tell."""
+        return replace(self, table=table, notes=(*self.notes, *notes))
+
+    def save(self, path: Path) -> None:
+        """Write a manifest, `.parquet` or `.csv`, that `from_manifest` reads again."""
+        table = self.table.drop("id").with_columns(path=pl.Series(self._stored_paths(), dtype=pl.String))
+        facts = {
+            "root": str(self.root),
+            # Pictures that travel together with their manifest are found in their new place by this.
+            "root_from_here": _relative(self.root, path.absolute().parent),
+            "label_name": self.label_name,
+            "notes": self.notes,
+        }
+        if path.suffix.lower() == ".parquet":
+            with whole_file(path) as partial:
+                table.write_parquet(partial, metadata={MANIFEST_MARK: json.dumps(facts)})
+        elif path.suffix.lower() == ".csv":
+            write_text(path, _as_csv(table, facts, path))
+        else:
+            raise HandlensError(f"A manifest is a .parquet or a .csv file: give {path} one of these endings.")
+
+    def _stored_paths(self) -> list[str]:
+        """Paths below the root without it, so that the folder may be moved; others as they are."""
+        prefix = os.path.join(self.root, "")  # noqa: PTH118 (it adds the separator only where it is missing)
+        return [
+            text.removeprefix(prefix).replace(os.sep, "/") if text.startswith(prefix) else text
+            for text in self.table["path"].to_list()
+        ]
+
+
+def join_names(names: Sequence[str], limit: int = 5) -> str:
+    """The first few of many names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def identities(paths: Sequence[str], root: Path) -> list[str]:
+    """The name of each picture: its path relative to the root with `/`, the same on every system.
+
+    macOS spells é as two characters and Linux as one; names are brought to one spelling, except where
+    two files differ in nothing else.
+    """
+    prefix = os.path.join(root, "")  # noqa: PTH118 (it adds the separator only where it is missing)
+    plain = [
+        path.removeprefix(prefix).replace(os.sep, "/")
+        if path.startswith(prefix)
+        else _relative(Path(path), root) or Path(path).as_posix()
+        for path in paths
+    ]
+    normal = [unicodedata.normalize("NFC", name) for name in plain]
+    times = Counter(normal)
+    return [name if times[name] == 1 else original for name, original in zip(normal, plain, strict=True)]
+
+
+def _relative(path: Path, start: Path) -> str | None:
+    """The way from one folder to another; none between two drives."""
+    try:
+        return Path(os.path.relpath(path, start)).as_posix()
+    except ValueError:
+        return None
+
+
+def _as_csv(table: pl.DataFrame, facts: Mapping[str, object], path: Path) -> str:
+    """The table as text below a line with the facts, which also say what is not text in it."""
+    dtypes = {name: str(dtype) for name, dtype in table.schema.items() if dtype != pl.String}
+    for name, dtype in dtypes.items():
+        if not (table.schema[name].is_numeric() or table.schema[name] == pl.Boolean):
+            raise HandlensError(
+                f"The column {name!r} ({dtype}) does not fit into a .csv file: save {path.stem}.parquet."
+            )
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(
+        [f"# {MANIFEST_MARK} {json.dumps({**facts, 'dtypes': dtypes})}"]
+    )
+    return line.getvalue() + table.write_csv()

@@ -1,0 +1,163 @@
+"""Training views: the same picture as it might also have been taken.
+
+A view is drawn from the picture's own content and the view's number, never from global randomness:
+the fourth view of a picture is the same in every run, which is what lets its features be kept.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field, model_validator
+
+from handlens.base.files import digest
+from handlens.base.spec import Spec
+from handlens.data.image import PIXEL_LIMIT, JudgingView, open_picture
+
+Pixels = NDArray[np.uint8]
+
+
+class TrainingView(Spec):
+    """How far a training view may stray from the picture."""
+
+    name: str = "mild"
+    """What this kind of view is called in reports."""
+    flip_horizontal: bool = True
+    """Left and right may be exchanged."""
+    flip_vertical: bool = False
+    """Top and bottom may be exchanged."""
+    turn: bool = False
+    """Quarter turns; for things without an up and down."""
+    rotate: float = Field(8.0, ge=0, le=180)
+    """Largest rotation, in degrees; the border is filled with the mirrored picture."""
+    crop: float = Field(0.8, gt=0, le=1)
+    """Smallest share of the picture's area that stays in sight."""
+    stretch: float = Field(1.1, ge=1, le=4)
+    """Largest change of the aspect ratio, as a factor."""
+    scale: float = Field(0.0, ge=0, lt=1)
+    """How much smaller the thing may get, as a share; the border is filled with the mirrored picture."""
+    brightness: float = Field(0.15, ge=0, lt=1)
+    """Largest change of brightness, as a share."""
+    contrast: float = Field(0.15, ge=0, lt=1)
+    """Largest change of contrast, as a share."""
+    saturation: float = Field(0.15, ge=0, lt=1)
+    """Largest change of colourfulness, as a share."""
+    noise: float = Field(0.0, ge=0, le=1)
+    """Largest deviation of the noise laid over the picture, as a share of the full range."""
+
+
+class ViewsSpec(Spec):
+    """How a picture becomes what the network sees."""
+
+    judge: JudgingView = JudgingView()
+    """The view for judging, the same from training to the production line."""
+    train: tuple[TrainingView, ...] = ()
+    """Kinds of training views; with several, validation decides which kind is used."""
+    count: int = Field(1, ge=1, le=64)
+    """Views of each training picture: the judging view and count - 1 training views."""
+    average: Literal["never", "always", "auto"] = "never"
+    """Whether a picture is judged by the mean over its views; `auto` lets validation decide."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [view.name for view in self.train]
+        if len(set(names)) < len(names):
+            raise ValueError("two kinds of training views have the same name; give each its own")
+        if self.count > 1 and not self.train:
+            raise ValueError("count is more than 1 but train names no kind of training view")
+        return self
+
+    @property
+    def kinds(self) -> dict[str, TrainingView | None]:
+        """The kinds of training views by name; one without a name where there is only the picture."""
+        return {view.name: view for view in self.train} if self.count > 1 else {"": None}
+
+    @property
+    def averages(self) -> tuple[bool, ...]:
+        """The ways of judging that validation may choose from."""
+        if self.count == 1 or self.average == "never":
+            return (False,)
+        return (True,) if self.average == "always" else (False, True)
+
+
+def training_view(
+    path: Path,
+    content: str,
+    number: int,
+    view: TrainingView,
+    judge: JudgingView,
+    pixel_limit: int = PIXEL_LIMIT,
+) -> Pixels:
+    """View `number` of a picture whose content digest is `content`, as (size, size, 3) pixels."""
+    generator = np.random.default_rng(int(digest(content, str(number), length=8), 16))
+    # Twice the view's size leaves room for crops without blur and keeps large photographs cheap.
+    picture = open_picture(path, 2 * judge.size, pixel_limit)
+    width, height = picture.size
+    shrink = max(1.0, min(width, height) / (2 * judge.size))
+    if shrink > 1:
+        picture = picture.resize((round(width / shrink), round(height / shrink)), Image.Resampling.BOX)
+    return draw_view(picture, generator, view, judge.size)
+
+
+def draw_view(picture: Image.Image, generator: np.random.Generator, view: TrainingView, size: int) -> Pixels:
+    """Draw one training view of an upright RGB picture."""
+    import torch
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as transform
+
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    if view.flip_horizontal and generator.random() < 0.5:
+        pixels = transform.horizontal_flip(pixels)
+    if view.flip_vertical and generator.random() < 0.5:
+        pixels = transform.vertical_flip(pixels)
+    if view.turn:
+        pixels = torch.rot90(pixels, int(generator.integers(4)), dims=(1, 2))
+    angle = generator.uniform(-view.rotate, view.rotate)
+    zoom = generator.uniform(1 - view.scale, 1)
+    if view.rotate or view.scale:
+        height, width = pixels.shape[1:]
+        missing = _margin(height, width, view.rotate, view.scale)
+        while missing > 0:
+            # A picture can be mirrored only once at a time: a border at most as wide as itself.
+            border = min(missing, *(side - 1 for side in pixels.shape[1:]))
+            pixels = transform.pad(pixels, [border], padding_mode="reflect")
+            missing -= border
+        bilinear = InterpolationMode.BILINEAR
+        pixels = transform.affine(pixels, angle, [0, 0], zoom, [0.0, 0.0], interpolation=bilinear)
+        pixels = transform.center_crop(pixels, [height, width])
+    top, left, height, width = _crop_box(generator, view, *pixels.shape[1:])
+    pixels = transform.resized_crop(pixels, top, left, height, width, [size, size], antialias=True)
+    brightness, contrast, saturation = (
+        generator.uniform(1 - most, 1 + most) for most in (view.brightness, view.contrast, view.saturation)
+    )
+    pixels = transform.adjust_brightness(pixels, brightness)
+    pixels = transform.adjust_contrast(pixels, contrast)
+    pixels = transform.adjust_saturation(pixels, saturation)
+    drawn: Pixels = pixels.permute(1, 2, 0).contiguous().numpy()
+    if view.noise:
+        deviation = 255 * generator.uniform(0, view.noise)
+        noisy = drawn + generator.normal(0, deviation, drawn.shape)
+        drawn = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return drawn
+
+
+def _margin(height: int, width: int, rotate: float, scale: float) -> int:
+    """How wide a mirrored border must be so that no turned or shrunk picture shows black."""
+    radians = np.deg2rad(min(rotate, 45.0))
+    reach = float(np.cos(radians) + np.sin(radians)) * max(height, width) / (1 - scale)
+    return int(np.ceil((reach - min(height, width)) / 2)) + 1
+
+
+def _crop_box(
+    generator: np.random.Generator, view: TrainingView, height: int, width: int
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a random part of the picture, shaped about like the picture."""
+    area = generator.uniform(view.crop, 1)
+    stretch = np.exp(generator.uniform(-np.log(view.stretch), np.log(view.stretch)))
+    tall = max(1, min(height, round(height * float(np.sqrt(area / stretch)))))
+    wide = max(1, min(width, round(width * float(np.sqrt(area * stretch)))))
+    top = int(generator.integers(height - tall + 1))
+    left = int(generator.integers(width - wide + 1))
+    return top, left, tall, wide

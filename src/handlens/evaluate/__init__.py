@@ -1,0 +1,1 @@
+"""Judging: from the predictions table to figures that can be trusted."""

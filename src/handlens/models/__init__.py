@@ -1,0 +1,1 @@
+"""Networks: their weights, their trunks, and the heads that go on top."""

@@ -1,0 +1,212 @@
+"""The report of a run: one page that opens anywhere, and the figures for papers."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from handlens.base.files import write_text
+from handlens.base.spec import write_yaml
+from handlens.data.samples import SIDES, Samples
+from handlens.evaluate.predictions import Predictions
+from handlens.evaluate.results import Metrics, SideResult
+from handlens.provenance import Provenance
+from handlens.report import figures
+from handlens.report.cards import cards
+from handlens.report.thumbnails import data_uri, thumbnails
+from handlens.report.verdict import SamplesSummary, judge, judged_side, rests_on
+from handlens.report.words import count, percent, percent_interval
+from handlens.run import RunFolder
+
+SIDE_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
+# Thumbnails cost time and room: three a class for a few classes, one for many, none beyond.
+MOST_THUMBNAILS = 60
+THUMBNAILS_PER_CLASS = 3
+MOST_MISTAKES = 24
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How often one class was taken for another."""
+
+    number: int
+    share: float
+    """Of the pictures of the true class."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture that was judged wrong, and how surely."""
+
+    id: str
+    group: str
+    true: str
+    said: str
+    confidence: float
+
+
+def write_report(run: RunFolder) -> Path:
+    """Write the page and the figures of a run from what its folder holds."""
+    metrics = Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path))
+    provenance = Provenance.parse(run.read_provenance(), str(run.provenance_path))
+    # Read as a manifest, so that pictures that moved together with the run are found again.
+    samples = Samples.from_manifest(run.samples_path).table
+    history = run.read_history()
+    summary = _summary(samples)
+    name = judged_side(metrics)
+    side = metrics.sides[name]
+
+    mistakes = _mistakes(Predictions.read(run.predictions_path(name)))
+    shown = _shown_of_each_class(samples, summary)
+    page = _environment().get_template("report.html")
+    text = page.render(
+        run_name=run.name,
+        verdict=judge(metrics, provenance, summary, history),
+        side=side,
+        side_name=name,
+        accuracy=side.figures["accuracy"],
+        rests_on=rests_on(side, summary),
+        guess=summary.most_frequent(),
+        guessed=_guessed(side, summary),
+        cards=[card for card in cards(metrics) if card.headline],
+        more_cards=[card for card in cards(metrics) if not card.headline],
+        metrics=metrics,
+        provenance=provenance,
+        summary=summary,
+        splits=[split for split in SIDES if any(split in row for row in summary.pictures.values())],
+        shown=shown,
+        thumbnails=_thumbnails_by_id(samples, shown, mistakes),
+        views=_views(run),
+        drawn=_draw(run, metrics, side, history),
+        confusion=_cells(side.confusion),
+        mistakes=mistakes,
+        recipe=write_yaml(run.read_recipe()),
+    )
+    write_text(run.report_path, text)
+    return run.report_path
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("handlens.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "interval": percent_interval, "unbroken": _unbroken}
+    environment.globals |= {"count": count, "side_titles": SIDE_TITLES}
+    return environment
+
+
+def _unbroken(text: str) -> str:
+    """A sentence in which no line ends between a number and its per cent sign."""
+    return text.replace(" %", "\u00a0%")
+
+
+def _summary(samples: pl.DataFrame) -> SamplesSummary:
+    """Pictures and groups by class and side, the classes in alphabetical order."""
+    counted = (
+        samples.drop_nulls("split")
+        .group_by("label", "split")
+        .agg(pl.len().alias("pictures"), pl.col("group").n_unique().alias("groups"))
+        .sort("label", "split")
+    )
+    pictures: dict[str, dict[str, int]] = {}
+    groups: dict[str, dict[str, int]] = {}
+    for label, split, num_pictures, num_groups in counted.iter_rows():
+        pictures.setdefault(label, {})[split] = num_pictures
+        groups.setdefault(label, {})[split] = num_groups
+    # Where nothing was told, a group bears the name of its picture, or of one of several identical ones.
+    untold = bool(samples["group"].is_in(samples["id"].implode()).all())
+    return SamplesSummary(pictures, groups, untold)
+
+
+def _guessed(side: SideResult, summary: SamplesSummary) -> float:
+    """How often it would be right always to say the most frequent class of training."""
+    guess = summary.most_frequent()
+    return side.per_class[guess].n / side.n if guess in side.per_class else 0.0
+
+
+def _shown_of_each_class(samples: pl.DataFrame, summary: SamplesSummary) -> dict[str, list[str]]:
+    """A few pictures of each class by id: of different groups and from all over the table."""
+    most = min(THUMBNAILS_PER_CLASS, MOST_THUMBNAILS // max(1, len(summary.pictures)))
+    shown: dict[str, list[str]] = {label: [] for label in summary.pictures}
+    if most == 0:
+        return shown
+    of_groups = samples.drop_nulls("split").unique(["label", "group"], keep="first", maintain_order=True)
+    for (label,), rows in of_groups.partition_by("label", as_dict=True).items():
+        places = np.unique(np.linspace(0, rows.height - 1, most).round().astype(int))
+        shown[str(label)] = [str(rows["id"][int(place)]) for place in places]
+    return shown
+
+
+def _thumbnails_by_id(
+    samples: pl.DataFrame, shown: Mapping[str, Sequence[str]], mistakes: Sequence[Mistake]
+) -> dict[str, str]:
+    """The thumbnails that the page needs; a picture that is gone has none."""
+    wanted = {id_ for ids in shown.values() for id_ in ids} | {mistake.id for mistake in mistakes}
+    rows = samples.filter(pl.col("id").is_in(wanted)).select("id", "path").iter_rows()
+    paths = {id_: Path(path) for id_, path in rows}
+    made = thumbnails(paths.values())
+    return {id_: made[path] for id_, path in paths.items() if path in made}
+
+
+def _mistakes(predictions: Predictions) -> list[Mistake]:
+    """The pictures that were judged wrong with the highest confidence."""
+    if predictions.targets is None:
+        return []
+    wrong = np.flatnonzero(predictions.known & ~predictions.correct)
+    surest = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:MOST_MISTAKES]
+    return [
+        Mistake(
+            id=predictions.ids[row],
+            group=predictions.groups[row],
+            true=predictions.classes[predictions.targets[row]],
+            said=predictions.classes[predictions.predicted[row]],
+            confidence=float(predictions.confidence[row]),
+        )
+        for row in surest.tolist()
+    ]
+
+
+def _cells(confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
+    return [[Cell(number, number / max(1, sum(row))) for number in row] for row in confusion]
+
+
+def _draw(
+    run: RunFolder, metrics: Metrics, side: SideResult, history: Sequence[Mapping[str, Any]]
+) -> dict[str, Markup]:
+    """Write the figures for papers, and give those that the page shows too."""
+    drawn = {
+        "confusion": figures.draw_confusion(metrics.classes, side.confusion),
+        "classes": figures.draw_classes(side.per_class),
+        "reliability": figures.draw_reliability(side.reliability, side.reliability_calibrated),
+    }
+    curves = figures.draw_curves(history)
+    if curves is not None:
+        drawn["curves"] = curves
+    for name, svg in drawn.items():
+        run.write_figure(f"{name}.svg", svg)
+    told = {
+        "curves": "Loss and accuracy epoch by epoch, on training and validation pictures.",
+        "reliability": "Confidence against the share of pictures that is right.",
+    }
+    return {name: figures.for_page(drawn[name], alt) for name, alt in told.items() if name in drawn}
+
+
+def _views(run: RunFolder) -> tuple[str, int] | None:
+    """The strip of what the network sees, and its width; none where the run has none."""
+    path = run.figures_path / "views.jpg"
+    if not path.is_file():
+        return None
+    jpeg = path.read_bytes()
+    with Image.open(io.BytesIO(jpeg)) as strip:
+        return data_uri(jpeg), strip.width

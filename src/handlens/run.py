@@ -1,0 +1,209 @@
+"""The run folder: the only file that knows the names on disk."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from handlens.base.errors import HandlensError
+from handlens.base.files import room_on_disk, whole_file, write_json, write_text
+from handlens.base.spec import read_yaml_file, write_yaml
+
+
+class RunFolder:
+    """Everything that one training leaves behind, by name.
+
+    Reading tells a missing or broken part in a sentence; writing is whole or not at all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """A run that exists, or a sentence that says what the path is instead."""
+        run = cls(path)
+        if not run.path.exists():
+            raise HandlensError(f"There is no folder {path}. A run folder is what 'handlens train' wrote.")
+        if not run.path.is_dir() or not run.recipe_path.is_file():
+            raise HandlensError(
+                f"{path} is not a run folder: it holds no recipe.yaml. Give the folder that "
+                "'handlens train' wrote, for example runs/photos-1."
+            )
+        return run
+
+    @classmethod
+    def next_in(cls, folder: Path, name: str) -> "RunFolder":
+        """The first free `folder/<name>-<n>`, or the last one if it is unfinished."""
+        taken = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        number = 1
+        while f"{name}-{number}" in taken:
+            number += 1
+        return cls(folder / f"{name}-{number}")
+
+    # The names. Nothing else in the package spells them.
+
+    @property
+    def recipe_path(self) -> Path:
+        """The fully resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def provenance_path(self) -> Path:
+        """Versions, machine, commit and hashes."""
+        return self.path / "provenance.json"
+
+    @property
+    def samples_path(self) -> Path:
+        """The table of pictures with its split."""
+        return self.path / "samples.parquet"
+
+    @property
+    def history_path(self) -> Path:
+        """A row an epoch."""
+        return self.path / "history.jsonl"
+
+    @property
+    def metrics_path(self) -> Path:
+        """All figures with their intervals."""
+        return self.path / "metrics.json"
+
+    @property
+    def report_path(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def figures_path(self) -> Path:
+        """Pictures for papers."""
+        return self.path / "figures"
+
+    @property
+    def best_path(self) -> Path:
+        """The weights that are used."""
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def last_path(self) -> Path:
+        """The weights after the latest epoch."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def state_path(self) -> Path:
+        """What training needs to go on: optimiser, random numbers, position."""
+        return self.path / "checkpoints" / "state.pt"
+
+    @property
+    def done_path(self) -> Path:
+        """Written last: the run is complete."""
+        return self.path / "DONE"
+
+    def predictions_path(self, side: str) -> Path:
+        """The predictions for one side of the split."""
+        return self.path / "predictions" / f"{side}.parquet"
+
+    # What is in them.
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is complete."""
+        return self.done_path.is_file()
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    def read_recipe(self) -> dict[str, Any]:
+        """The recipe as plain values."""
+        values = read_yaml_file(self.recipe_path)
+        if not isinstance(values, dict):
+            raise HandlensError(f"{self.recipe_path} is not a recipe. Restore it or train again.")
+        return values
+
+    def write_recipe(self, values: Mapping[str, Any]) -> None:
+        """Keep the fully resolved recipe."""
+        write_text(self.recipe_path, write_yaml(dict(values)))
+
+    def write_metrics(self, values: Mapping[str, Any]) -> None:
+        """Keep the figures."""
+        write_json(self.metrics_path, dict(values))
+
+    def read_json(self, path: Path) -> Any:
+        """One of the run's JSON files."""
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise HandlensError(
+                f"The run {self.path} has no {path.name}: it is not finished. Give its 'handlens train' "
+                "command again and it goes on."
+            ) from None
+        except (UnicodeDecodeError, json.JSONDecodeError):
+            raise HandlensError(
+                f"{path} is damaged. Delete it and give the run's 'handlens train' command again."
+            ) from None
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Where the run comes from."""
+        return dict(self.read_json(self.provenance_path))
+
+    def write_provenance(self, values: Mapping[str, Any]) -> None:
+        """Keep where the run comes from."""
+        write_json(self.provenance_path, dict(values))
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """A row an epoch; empty before the first."""
+        if not self.history_path.is_file():
+            return []
+        rows = []
+        for line in self.history_path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break  # The line that was being written when the run was killed.
+        return rows
+
+    def write_history(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Keep the rows, whole: an epoch is a short line, and rewriting leaves no torn one."""
+        write_text(self.history_path, "".join(json.dumps(dict(row)) + "\n" for row in rows))
+
+    def mark_done(self) -> None:
+        """Say that the run is complete."""
+        write_text(self.done_path, "")
+
+    def write_figure(self, name: str, content: bytes) -> None:
+        """Keep a picture under figures/."""
+        with whole_file(self.figures_path / name) as partial:
+            partial.write_bytes(content)
+
+    @contextmanager
+    def only_writer(self) -> Iterator[None]:
+        """Keep a second process from writing the same run; the lock goes when the process does."""
+        # Outside the folder, whose content is fixed.
+        path = self.path.parent / f".{self.path.name}.lock"
+        with room_on_disk(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise HandlensError(
+                f"Another process is writing {self.path} at this moment. Wait for it, or choose another --out."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+            path.unlink(missing_ok=True)
+
+
+def relative_to_here(path: Path) -> str:
+    """A path as a person would type it from where they stand."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # another drive on Windows
+        return str(path)

@@ -1,0 +1,1 @@
+"""Training: features once, losses, optimisers, one loop, checkpoints."""

@@ -1,0 +1,116 @@
+"""What validation decides: how strong the training views are, and whether views are averaged.
+
+Nothing here ever looks at the test side. Where the data have a validation side it decides; otherwise
+cross-validation on the training side does, with folds that keep groups whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handlens.base.progress import progress
+from handlens.data.sides import Rows, Sides
+from handlens.data.split import fold_sides
+from handlens.evaluate.predict import judge_rows
+from handlens.models.build import make_head
+from handlens.models.heads import HeadSpec
+from handlens.train.fit import TrainSpec, fit_head
+from handlens.train.table import FeatureTable
+
+Folds = Sequence[tuple[Rows, Rows]]
+"""Pairs of places: to learn from, and to be judged on."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The decision, and the judgments of held-out pictures that it rests on."""
+
+    kind: str
+    """The kind of training views; empty where there is only the picture itself."""
+    average: bool
+    """Whether a picture is judged by the mean over its views."""
+    held_out: Rows
+    """Places of the pictures judged by heads that had not learned from them; none without validation."""
+    probabilities: NDArray[np.float32]
+    """These judgments."""
+    sentences: tuple[str, ...]
+    """What was compared and what came of it, for people."""
+
+
+def validation_folds(learning: Sides, folds: int, seed: int) -> tuple[Folds, str]:
+    """What is learned from and what is judged in validation, and that in words."""
+    train, val = learning.places("train"), learning.places("val")
+    if len(val):
+        return [(train, val)], "the validation side"
+    if folds < 2:
+        return [], "nothing"
+    labels = [learning.classes[target] for target in learning.targets]
+    fold_of = fold_sides(labels, learning.groups, folds, seed)
+    pairs = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
+    return pairs, f"{folds}-fold cross-validation on the training side"
+
+
+def choose(
+    tables: Mapping[str, FeatureTable],
+    learning: Sides,
+    folds: Folds,
+    head: HeadSpec,
+    train: TrainSpec,
+    averages: Sequence[bool],
+) -> Choice:
+    """Learn from the first part of each fold, judge the second, and take what judges best.
+
+    The measure is the log loss: on few pictures it tells more than the accuracy, because it also
+    hears how sure each judgment was.
+    """
+    num_classes = len(learning.classes)
+    if not folds:
+        first = next(iter(tables))
+        return Choice(first, averages[0], np.empty(0, np.int64), np.empty((0, num_classes), np.float32), ())
+    held_out = np.concatenate([judged for _, judged in folds])
+    judgments: dict[tuple[str, bool], NDArray[np.float32]] = {}
+    with progress("Validation", len(tables) * len(folds), unit="heads") as advance:
+        for kind, table in tables.items():
+            parts: dict[bool, list[NDArray[np.float32]]] = {average: [] for average in averages}
+            for learned, judged in folds:
+                model = make_head(head, table.width, num_classes, train.seed)
+                fit_head(model, table, learning.targets, learned, validating(judged, learning), train)
+                for average in averages:
+                    parts[average].append(judge_rows(model, table, judged, average))
+                advance(1)
+            judgments |= {(kind, average): np.concatenate(part) for average, part in parts.items()}
+    truth = learning.targets[held_out]
+    losses = {way: _log_loss(truth, judged) for way, judged in judgments.items()}
+    kind, average = min(losses, key=lambda way: losses[way])
+    return Choice(kind, average, held_out, judgments[kind, average], _told(truth, judgments, losses))
+
+
+def validating(judged: Rows, learning: Sides) -> Rows | None:
+    """The places to stop early by: a validation side may be looked at after every epoch, a fold may not.
+
+    A fold's judgments stand for how good the head will be, so the fold must not steer its training.
+    """
+    return judged if "val" in learning.present else None
+
+
+def _log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:
+    right = probabilities[np.arange(len(truth)), truth]
+    return float(-np.log(np.clip(right, 1e-12, 1.0)).mean())
+
+
+def _told(
+    truth: NDArray[np.int64],
+    judgments: Mapping[tuple[str, bool], NDArray[np.float32]],
+    losses: Mapping[tuple[str, bool], float],
+) -> tuple[str, ...]:
+    if len(judgments) == 1:
+        return ()
+    best = min(losses, key=lambda way: losses[way])
+    return tuple(
+        f"{kind} views, {'mean over the views' if average else 'the picture alone'}: "
+        f"accuracy {float((judged.argmax(1) == truth).mean()):.3f}, log loss {losses[kind, average]:.3f}"
+        f"{' (taken)' if (kind, average) == best else ''}"
+        for (kind, average), judged in judgments.items()
+    )

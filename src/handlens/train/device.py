@@ -1,0 +1,44 @@
+"""Which processor does the arithmetic, and in which precision."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where and how precisely the network runs."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def words(self) -> str:
+        """For people: 'cpu, bfloat16'."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return f"{name}, {str(self.dtype).removeprefix('torch.')}"
+
+
+def choose_device(precision: PrecisionChoice) -> Device:
+    """The GPU where there is one; bfloat16 where the processor computes in it."""
+    if torch.cuda.is_available():
+        device, fast = torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False)
+    elif torch.backends.mps.is_available():
+        # Apple's GPUs compute in bfloat16 only since some versions; float32 is right on all of them.
+        device, fast = torch.device("mps"), False
+    else:
+        device, fast = torch.device("cpu"), cpu_has_bfloat16()
+    wanted = {
+        "auto": torch.bfloat16 if fast else torch.float32,
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+    }
+    return Device(device, wanted[precision])
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; without them it is slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,84 @@
+"""Kept features as a table: pictures down, views across, read a few rows at a time."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handlens.data.sides import Rows
+from handlens.train.features import FeatureStore
+
+JUDGED_AT_ONCE = 1024
+
+
+class FeatureTable:
+    """The features of pictures under several views; view 0 is the judging view."""
+
+    def __init__(self, stores: Sequence[FeatureStore], digests: Sequence[str]) -> None:
+        self.stores = tuple(stores)
+        self.num_pictures = len(digests)
+        self._positions = [store.positions(digests) for store in self.stores]
+
+    @property
+    def num_views(self) -> int:
+        """Views a picture."""
+        return len(self.stores)
+
+    @property
+    def width(self) -> int:
+        """Numbers a row."""
+        return self.stores[0].width
+
+    def rows(self, pictures: Rows, view: int) -> Tensor:
+        """One view of these pictures, (n, width)."""
+        return torch.from_numpy(self.stores[view].gather(self._positions[view][pictures]))
+
+    def mixed_rows(self, pictures: Rows, views: Rows) -> Tensor:
+        """Each picture under its own view, (n, width)."""
+        if self.num_views == 1:
+            return self.rows(pictures, 0)
+        rows = torch.empty((len(pictures), self.width))
+        for view in range(self.num_views):
+            wanted = np.flatnonzero(views == view)
+            if len(wanted):
+                rows[torch.from_numpy(wanted)] = self.rows(pictures[wanted], view)
+        return rows
+
+    def mean_and_deviation(self, pictures: Rows) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of every feature over all views of these pictures."""
+        total = torch.zeros(self.width, dtype=torch.float64)
+        squares = torch.zeros(self.width, dtype=torch.float64)
+        for view in range(self.num_views):
+            for chunk in _chunks(pictures):
+                rows = self.rows(chunk, view).double()
+                total += rows.sum(0)
+                squares += rows.square().sum(0)
+        count = len(pictures) * self.num_views
+        mean = total / count
+        deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        # A feature that never changes says nothing; dividing by its zero deviation must not shout.
+        return mean.float(), torch.where(deviation > 1e-6, deviation, 1.0).float()
+
+
+def training_batches(
+    table: FeatureTable, pictures: Rows, targets: Tensor, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every view of every picture once, in random order; `targets` are those of `pictures`."""
+    order = torch.randperm(len(pictures) * table.num_views, generator=generator).numpy()
+    for chunk in np.array_split(order, max(1, round(len(order) / batch_size))):
+        places, views = np.divmod(chunk, table.num_views)
+        yield table.mixed_rows(pictures[places], views), targets[torch.from_numpy(places)]
+
+
+def judging_batches(
+    table: FeatureTable, pictures: Rows, targets: Tensor, view: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One view of every picture, in order."""
+    for start, chunk in zip(range(0, len(pictures), JUDGED_AT_ONCE), _chunks(pictures), strict=True):
+        yield table.rows(chunk, view), targets[start : start + len(chunk)]
+
+
+def _chunks(pictures: Rows) -> Iterator[Rows]:
+    for start in range(0, len(pictures), JUDGED_AT_ONCE):
+        yield pictures[start : start + JUDGED_AT_ONCE]
