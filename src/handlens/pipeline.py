@@ -116,8 +116,8 @@ def start(run: RunFolder, recipe: Recipe, divided: Samples) -> None:
     """Write what the run is about, or make sure that the pictures are those that it was begun with."""
     if run.samples_path.is_file():
         refuse_other_pictures(run, divided)
-    divided.save(run.samples_path)
     run.write_recipe(recipe.resolved())
+    divided.save(run.samples_path)
 
 
 def refuse_other_pictures(run: RunFolder, divided: Samples) -> None:

@@ -99,13 +99,14 @@ def machine(accelerator: str) -> dict[str, str]:
     """This computer in words that help to compare times."""
     return {
         "system": f"{platform.system()} {platform.release()} ({platform.machine()})",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(os.cpu_count() or 1),
         "accelerator": accelerator,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from handlens.base.errors import HandlensError
-from handlens.base.files import room_on_disk, whole_file, write_json, write_text
+from handlens.base.files import PARTIAL, room_on_disk, whole_file, write_json, write_text
 from handlens.base.spec import read_yaml_file, write_yaml
 
 
@@ -192,9 +192,13 @@ class RunFolder:
             lock.acquire(timeout=0)
         except Timeout:
             raise HandlensError(
-                f"Another process is writing {self.path} at this moment. Wait for it, or choose another --out."
+                f"Another process is writing {self.path} at this moment. "
+                "Wait for it, or choose another --out."
             ) from None
         try:
+            # What a killed process was writing when it was killed.
+            for partial in self.path.rglob(f".*{PARTIAL}"):
+                partial.unlink()
             yield
         finally:
             lock.release()

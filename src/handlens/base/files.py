@@ -11,11 +11,14 @@ from typing import Any
 
 from handlens.base.errors import HandlensError
 
+PARTIAL = ".partial"
+"""The ending of files that are being written."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name to write to; it becomes `path` only if the writing succeeds."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     with room_on_disk(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -49,6 +49,8 @@ class Look:
     boldness: float
     """How strongly the relief stands out."""
     stain: float
+    wear: float
+    """How far edges are worn round, in hundredths of a picture."""
     dust: float
     """0 is clean, 1 is covered until hardly anything shows."""
 
@@ -59,25 +61,26 @@ def draw_look(palette: int, rng: np.random.Generator) -> Look:
     if rng.random() < 0.5:
         first, second = second, first
     shift = rng.normal(0, 0.02, (2, 3))
-    dirty = rng.random() < 0.17
+    dirty, worn = rng.random(2) < 0.25
     return Look(
         first=_shifted(first, shift[0]),
         second=_shifted(second, shift[1]),
         metal=float(rng.choice([0.0, 0.3, 0.9])),
         boldness=float(rng.uniform(0.6, 1.25)),
         stain=float(rng.uniform(0, 0.25)),
-        dust=float(rng.uniform(0.4, 0.75) if dirty else rng.uniform(0.0, 0.25)),
+        wear=float(rng.uniform(0.5, 1.4) if worn else 0.0),
+        dust=float(rng.uniform(0.5, 0.9) if dirty else rng.uniform(0.0, 0.25)),
     )
 
 
 def photograph(relief: Relief, look: Look, rng: np.random.Generator, size: int) -> Image.Image:
     """Take one picture: choose a place and a lamp, light the relief, and spoil it as cameras do."""
     unit = size / 256
-    zoom = rng.uniform(0.7, 1.05)
+    zoom = rng.uniform(0.65, 1.2)
     height, tint, shade, gloss = _framed(relief, rng, size, zoom)
     height = height * np.float32(look.boldness / zoom)
-    if look.dust > 0.3:
-        height, gloss = _settled(height, gloss, look.dust, unit)
+    if look.wear or look.dust > 0.3:
+        height, gloss = _aged(height, gloss, look, unit)
 
     lamp = Lamp(
         azimuth=rng.uniform(0, 2 * math.pi),
@@ -127,14 +130,15 @@ def _framed(
     )
 
 
-def _settled(height: Field, gloss: Field, dust: float, unit: float) -> tuple[Field, Field]:
-    """Let dust fill the hollows and dull the faces."""
+def _aged(height: Field, gloss: Field, look: Look, unit: float) -> tuple[Field, Field]:
+    """Wear the edges round, then let dust fill the hollows and dull the faces."""
     from scipy.ndimage import gaussian_filter
 
-    level = gaussian_filter(height, 5 * unit, truncate=2.5)
-    filled = height + (np.maximum(height, level) - height) * dust
-    softened = filled * (1 - dust * 0.5) + gaussian_filter(filled, 1.5 * unit) * dust * 0.5
-    return softened, gloss * np.float32(1 - dust)
+    worn = gaussian_filter(height, max(look.wear * 2.56 * unit, 1e-3))
+    level = gaussian_filter(worn, 5 * unit, truncate=2.5)
+    filled = worn + (np.maximum(worn, level) - worn) * look.dust
+    softened = filled * (1 - look.dust * 0.6) + gaussian_filter(filled, 2 * unit) * look.dust * 0.6
+    return np.asarray(softened, dtype=np.float32), gloss * np.float32(1 - look.dust)
 
 
 def _lit(height: Field, gloss: Field, lamp: Lamp) -> tuple[Field, Field]:
@@ -205,8 +209,8 @@ def _exposed(light: NDArray[np.float32], rng: np.random.Generator, unit: float) 
     from scipy.ndimage import gaussian_filter
 
     size = len(light)
-    out_of_focus, dark = rng.random() < 0.12, rng.random() < 0.12
-    blur = rng.uniform(1.6, 2.6) if out_of_focus else rng.uniform(0.25, 0.85)
+    out_of_focus, dark = rng.random(2) < 0.15
+    blur = rng.uniform(1.6, 3.6) if out_of_focus else rng.uniform(0.25, 0.85)
     light = gaussian_filter(light, (blur * unit, blur * unit, 0))
     place = np.linspace(-1, 1, size, dtype=np.float32)
     light *= (1 - rng.uniform(0.05, 0.3) * (place[None, :] ** 2 + place[:, None] ** 2) / 2)[..., None]
@@ -214,7 +218,7 @@ def _exposed(light: NDArray[np.float32], rng: np.random.Generator, unit: float) 
     # The camera chooses the exposure by the brightness it sees, so that brightness tells nothing.
     aim = rng.uniform(0.035, 0.07) if dark else rng.uniform(0.13, 0.3)
     light *= np.float32(aim) / light.mean()
-    grain = rng.uniform(0.02, 0.04) if dark else rng.uniform(0.003, 0.014)
+    grain = rng.uniform(0.02, 0.06) if dark else rng.uniform(0.003, 0.014)
     # Photons arrive by chance: the spread of their number grows with its root.
     light += rng.standard_normal(light.shape, dtype=np.float32) * np.sqrt(np.maximum(light, 0) + 0.01) * grain
     shoulder = np.maximum(light, 0)

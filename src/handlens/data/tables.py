@@ -161,10 +161,9 @@ def _read_text_table(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     # Excel writes semicolons where the comma is the decimal sign.
     separator = max(",;\t", key=header.count)
     # Everything is text, so that the label 007 stays 007.
-    table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-    table = table.rename({name: name.strip() for name in table.columns})
     dtypes = {name: _dtype(dtype) for name, dtype in facts.get("dtypes", {}).items()}
-    return table.cast({name: dtype for name, dtype in dtypes.items() if name in table.columns}), facts
+    table = pl.read_csv(text.encode(), separator=separator, infer_schema=False, schema_overrides=dtypes)
+    return table.rename({name: name.strip() for name in table.columns}), facts
 
 
 def _dtype(name: str) -> pl.DataType:

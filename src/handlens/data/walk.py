@@ -43,10 +43,10 @@ class Walk:
                 continue
             if not _is_text(entry.name):
                 self._left_out["bearing a name that is not valid UTF-8"].append(entry.path)
+            elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+                self._left_out["a link that leads nowhere"].append(entry.path)
             elif entry.is_dir():
                 (links if entry.is_symlink() else folders).append(entry.path)
-            elif not entry.is_file():
-                self._left_out["a link that leads nowhere"].append(entry.path)
             elif entry.name.lower().endswith(PICTURE_SUFFIXES):
                 pictures.append(entry.path)
             else:

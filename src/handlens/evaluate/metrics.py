@@ -5,7 +5,8 @@ and gives one value a weighting. What does not hang on the weights (who is calle
 whom) is worked out once, in `Judged`.
 
 Macro figures are means over the classes that occur in the targets with some weight: a class without
-pictures does not count, whether or not something was called by its name. A share of nothing is 0.
+pictures does not count, whether or not something was called by its name. A share of nothing is 0 in a mean
+over classes, and NaN where a figure is asked for without any picture that has a weight.
 """
 
 from collections.abc import Callable
@@ -133,7 +134,7 @@ class Weighed:
         """The weighted mean of something that each picture has."""
         # In the precision of the weights: a bootstrap's counts come as float32 for speed.
         sums: Floats = of_each.astype(self.weights.dtype) @ self.weights
-        return np.asarray(sums / self.totals)
+        return _ratio(sums, self.totals, nothing=np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,9 +205,9 @@ class Ranking:
         return _ratio(right, pairs, nothing=np.nan)
 
 
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64], nothing: float) -> Values:
+def _ratio(part: Floats, whole: Floats, nothing: float) -> Values:
     """A share, and `nothing` where there is nothing to have a share of."""
-    return np.asarray(np.divide(part, whole, out=np.full(part.shape, nothing), where=whole > 0))
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, nothing), where=np.asarray(whole > 0)))
 
 
 def recall_by_class(weighed: Weighed) -> Values:
@@ -234,18 +235,20 @@ ByClass = Callable[[Weighed], Values]
 def macro(weighed: Weighed, by_class: ByClass) -> Values:
     """The plain mean over the classes that occur in the targets."""
     occurs = weighed.confusion.sum(axis=1) > 0
-    return np.asarray((np.nan_to_num(by_class(weighed)) * occurs).sum(axis=0) / occurs.sum(axis=0))
+    found = (np.nan_to_num(by_class(weighed)) * occurs).sum(axis=0)
+    return _ratio(found, occurs.sum(axis=0), nothing=np.nan)
 
 
 def by_support(weighed: Weighed, by_class: ByClass) -> Values:
     """The mean over classes, each weighted with the pictures that are of it."""
     support = weighed.confusion.sum(axis=1)
-    return np.asarray((np.nan_to_num(by_class(weighed)) * support).sum(axis=0) / weighed.totals)
+    found = (np.nan_to_num(by_class(weighed)) * support).sum(axis=0)
+    return _ratio(found, weighed.totals, nothing=np.nan)
 
 
 def accuracy(weighed: Weighed) -> Values:
     """The share of pictures that are called what they are."""
-    return np.asarray(np.einsum("iij->j", weighed.confusion) / weighed.totals)
+    return _ratio(np.einsum("iij->j", weighed.confusion), weighed.totals, nothing=np.nan)
 
 
 def balanced_accuracy(weighed: Weighed) -> Values:
@@ -288,17 +291,17 @@ def roc_auc(weighed: Weighed) -> Values:
     rankings = weighed.judged.rankings
     areas = np.array([ranking.area(weighed.weights) for ranking in rankings])
     areas = areas.reshape(len(rankings), weighed.weights.shape[1])
-    return _ratio(np.nansum(areas, axis=0), (~np.isnan(areas)).sum(axis=0).astype(np.float64), np.nan)
+    return _ratio(np.nansum(areas, axis=0), (~np.isnan(areas)).sum(axis=0), nothing=np.nan)
 
 
 def ece(weighed: Weighed) -> Values:
     """Expected calibration error: mean |confidence - accuracy| over 15 bins, weighted with their pictures.
 
-    Guo et al. 2017, "On calibration of modern neural networks", equation 5.
+    Guo et al. 2017, "On calibration of modern neural networks", equation 3.
     """
     excess: Floats = weighed.judged.excess.astype(weighed.weights.dtype)
     by_bin = weighed.judged.bins.sums(weighed.weights * excess[:, None])
-    return np.asarray(np.abs(by_bin).sum(axis=0, dtype=np.float64) / weighed.totals)
+    return _ratio(np.abs(by_bin).sum(axis=0, dtype=np.float64), weighed.totals, nothing=np.nan)
 
 
 @dataclass(frozen=True)

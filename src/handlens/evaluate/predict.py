@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from handlens.data.sides import Rows
 from handlens.models.heads import Head
@@ -14,9 +15,15 @@ def judge_rows(head: Head, table: FeatureTable, pictures: Rows, average: bool) -
     judged = np.empty((len(pictures), head.num_classes), dtype=np.float32)
     views = range(table.num_views if average else 1)
     head.eval()
+    for start in range(0, len(pictures), JUDGED_AT_ONCE):
+        chunk = pictures[start : start + JUDGED_AT_ONCE]
+        total = sum(head_probabilities(head, table.rows(chunk, view)) for view in views)
+        judged[start : start + len(chunk)] = total / np.float32(len(views))
+    return judged
+
+
+def head_probabilities(head: Head, rows: Tensor) -> NDArray[np.float32]:
+    """The probabilities (n, classes) for rows of features."""
     with torch.inference_mode():
-        for start in range(0, len(pictures), JUDGED_AT_ONCE):
-            chunk = pictures[start : start + JUDGED_AT_ONCE]
-            total = sum(torch.softmax(head(table.rows(chunk, view)), dim=-1) for view in views)
-            judged[start : start + len(chunk)] = (torch.as_tensor(total) / len(views)).numpy()
+        judged: NDArray[np.float32] = torch.softmax(head(rows), dim=-1).numpy()
     return judged

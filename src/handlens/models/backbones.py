@@ -6,6 +6,7 @@ A backbone turns pictures into one feature map. Its pretrained classification he
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any
 
 import torch
@@ -57,6 +58,22 @@ def names() -> list[str]:
     ours = ["handlens/nano"]
     theirs = [f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models)]
     return [*ours, *theirs, *(f"timm/{name}" for name in timm.list_models())]
+
+
+def matching(pattern: str) -> list[tuple[str, str]]:
+    """The backbones whose name holds the pattern, with where their weights are, if they are at hand."""
+    if not any(wild in pattern for wild in "*?["):
+        pattern = f"*{pattern}*"
+    found = []
+    for name in names():
+        if fnmatch(name.casefold(), pattern.casefold()):
+            file = weights.in_folders(name)
+            found.append(
+                (name, "in the package" if name.startswith("handlens/") else file.source if file else "")
+            )
+    if not found:
+        raise HandlensError(f"No backbone matches {pattern!r}. 'handlens backbones' lists all of them.")
+    return found
 
 
 def _no_library(name: str) -> Any:

@@ -108,7 +108,7 @@ def _curves(history: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tu
 
 def draw_confusion(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> bytes:
     """Which class was taken for which, as shares of the true class."""
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.collections import PolyCollection
 
     num = len(classes)
     names = [_printable(name) for name in classes]
@@ -118,20 +118,20 @@ def draw_confusion(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -
         width, height = room + num * cell + 0.15, room + num * cell + 0.15
         canvas = _canvas(width, height)
         axes = canvas.add_axes((room / width, room / height, num * cell / width, num * cell / height))
-        rates = [[number / max(1, sum(row)) for number in row] for row in confusion]
-        # From nothing to blue, so that the paper shows through where there is nothing.
-        shades = LinearSegmentedColormap.from_list("rates", [(0.0, 0.45, 0.7, 0.0), (0.0, 0.45, 0.7, 0.75)])
-        axes.pcolormesh(rates, cmap=shades, vmin=0, vmax=1, edgecolors="none")
+        # Only cells that hold something are drawn: most of a large matrix is empty.
+        filled = [(x, y, number) for y, row in enumerate(confusion) for x, number in enumerate(row) if number]
+        shares = [number / sum(confusion[y]) for _, y, number in filled]
+        squares = [[(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)] for x, y, _ in filled]
+        axes.add_collection(PolyCollection(squares, facecolors=[(0, 0.45, 0.7, 0.75 * it) for it in shares]))
         if num <= MOST_CLASSES_WITH_NUMBERS:
-            for y, row in enumerate(confusion):
-                for x, number in enumerate(row):
-                    if number:
-                        axes.text(x + 0.5, y + 0.5, str(number), ha="center", va="center", fontsize=8)
+            for x, y, number in filled:
+                axes.text(x + 0.5, y + 0.5, str(number), ha="center", va="center", fontsize=8)
         middles = [place + 0.5 for place in range(num)]
         axes.set_xticks(middles, names, rotation=90)
         axes.set_yticks(middles, names)
         axes.tick_params(length=0, labelsize=9 if num <= MOST_CLASSES_WITH_NUMBERS else 8)
-        axes.invert_yaxis()
+        axes.set_xlim(0, num)
+        axes.set_ylim(num, 0)
         axes.set_xlabel("said")
         axes.set_ylabel("true")
         return _svg(canvas)

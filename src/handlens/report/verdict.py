@@ -159,8 +159,8 @@ def _doubts_about_data(provenance: Provenance, summary: SamplesSummary) -> Itera
             "caution",
             "Every picture counts as independent",
             "No group was told. If several pictures show the same specimen, part or video, they may stand "
-            "on both sides of the split, and then the figures are too good. Say what each picture came from, with "
-            "a column called group in a table of pictures, or with data.group.level (folders) or "
+            "on both sides of the split, and then the figures are too good. Say what each picture came from, "
+            "with a column called group in a table of pictures, or with data.group.level (folders) or "
             "data.group.pattern (names) in the recipe, and train again.",
         )
     if data.conflicts:
@@ -243,7 +243,7 @@ def _weakest_class(judged: Mapping[str, ClassResult]) -> Iterator[Doubt]:
     yield Doubt(
         "serious" if recall.value < 0.5 else "caution" if recall.low < 0.5 else "note",
         f"Weakest class: “{weakest}”",
-        f"{percent(recall.value)} of its {count(judged[weakest].n, 'picture')} were found "
+        f"It finds {percent(recall.value)} of the {count(judged[weakest].n, 'picture')} "
         f"(95 % interval {percent_interval(recall)}).",
     )
 

@@ -2,12 +2,15 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from handlens.base.errors import HandlensError
+from handlens.base.files import digest, whole_file
 from handlens.data.image import judge, open_picture
+from handlens.data.samples import Samples
 from handlens.data.sides import Shot, Sides
 from handlens.data.views import ViewsSpec, training_view
 from handlens.run import RunFolder
@@ -30,6 +33,20 @@ def write_views(run: RunFolder, sides: Sides, views: ViewsSpec, kind: str) -> No
     strip = io.BytesIO()
     draw_strip(shots, views, kind).save(strip, "JPEG", quality=85)
     run.write_figure("views.jpg", strip.getvalue())
+
+
+def write_preview(samples: Samples, views: ViewsSpec, path: Path) -> None:
+    """Draw the strip for pictures that nothing has been trained on, with every kind of training view."""
+    firsts = samples.table.unique("label", keep="first", maintain_order=True)["path"].to_list()[:MOST_ROWS]
+    shots = [Shot(Path(first), digest(Path(first).read_bytes())) for first in firsts]
+    strips = [draw_strip(shots, views, kind) for kind in views.kinds]
+    sheet = Image.new("RGB", (strips[0].width, sum(strip.height + GAP for strip in strips) - GAP), "white")
+    for number, strip in enumerate(strips):
+        sheet.paste(strip, (0, number * (strip.height + GAP)))
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise HandlensError(f"{path}: the views are written as .jpg or .png.")
+    with whole_file(path) as partial:
+        sheet.save(partial, "PNG" if path.suffix.lower() == ".png" else "JPEG")
 
 
 def draw_strip(shots: Sequence[Shot], views: ViewsSpec, kind: str) -> Image.Image:

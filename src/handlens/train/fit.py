@@ -22,6 +22,7 @@ from handlens.train.table import FeatureTable, judging_batches, training_batches
 
 # A save costs milliseconds and saves at most this much work; results never depend on when it happens.
 SAVE_EVERY_S = 5.0
+LEAST_STEPS = 10
 
 
 class TrainSpec(Spec):
@@ -32,7 +33,7 @@ class TrainSpec(Spec):
     epochs: int = Field(30, ge=1)
     """Passes over all views of all training pictures."""
     batch_size: int = Field(256, ge=2)
-    """Pictures a step of the head."""
+    """Pictures a step of the head; where they are few, fewer, so that an epoch has ten steps."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many epochs without a better validation loss; needs a validation side."""
     folds: int = Field(5, ge=0)
@@ -94,11 +95,11 @@ def fit_head(
     if progress.epoch:
         head.load_state_dict(progress.head)
         optimiser.load_state_dict(progress.optimiser)
-    steps_per_epoch = max(1, round(len(learned) * table.num_views / spec.batch_size))
-    num_steps = steps_per_epoch * spec.epochs
+    steps_per_epoch = num_steps(len(learned) * table.num_views, spec.batch_size)
+    total_steps = steps_per_epoch * spec.epochs
 
     def rate(step: int) -> float:
-        return spec.optimiser.learning_rate * rate_at(spec.schedule, (step + 0.5) / num_steps)
+        return spec.optimiser.learning_rate * rate_at(spec.schedule, (step + 0.5) / total_steps)
 
     step = stepper(optimiser, rate, progress.epoch * steps_per_epoch, head.members)
     saved_at = time.monotonic()
@@ -107,7 +108,7 @@ def fit_head(
             seed = _seed(spec.seed, progress.epoch)
             torch.manual_seed(seed)
             order = torch.Generator().manual_seed(seed)
-            batches = training_batches(table, learned, targets, spec.batch_size, order)
+            batches = training_batches(table, learned, targets, steps_per_epoch, order)
             head.train()
             taught = run_epoch(head.member_scores, batches, loss, step)
             head.eval()
@@ -137,6 +138,11 @@ def fit_head(
     head.load_state_dict(progress.best_head)
     head.eval()
     return progress
+
+
+def num_steps(num_rows: int, batch_size: int) -> int:
+    """Steps an epoch: a hundred pictures in one batch would hardly move the head at all."""
+    return min(num_rows, max(LEAST_STEPS, round(num_rows / batch_size)))
 
 
 def _copy(head: Head) -> dict[str, Tensor]:

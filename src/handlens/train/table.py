@@ -62,11 +62,11 @@ class FeatureTable:
 
 
 def training_batches(
-    table: FeatureTable, pictures: Rows, targets: Tensor, batch_size: int, generator: torch.Generator
+    table: FeatureTable, pictures: Rows, targets: Tensor, num_batches: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Every view of every picture once, in random order; `targets` are those of `pictures`."""
     order = torch.randperm(len(pictures) * table.num_views, generator=generator).numpy()
-    for chunk in np.array_split(order, max(1, round(len(order) / batch_size))):
+    for chunk in np.array_split(order, num_batches):
         places, views = np.divmod(chunk, table.num_views)
         yield table.mixed_rows(pictures[places], views), targets[torch.from_numpy(places)]
 

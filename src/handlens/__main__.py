@@ -1,0 +1,5 @@
+"""`python -m handlens` is the command."""
+
+from handlens.cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""The Python way: `train` and `load_run`."""
+
+from pathlib import Path
+
+from handlens.data.samples import Samples
+from handlens.pipeline import run_recipe
+from handlens.recipe import Recipe
+from handlens.run import RunFolder
+from handlens.trained import TrainedRun
+
+
+def train(
+    samples: Samples | Path | str, recipe: Recipe | Path | str = "careful", out: Path | str | None = None
+) -> TrainedRun:
+    """Train on pictures and give back the finished run.
+
+    `samples` may be a folder or a table, `recipe` a name or a file. Without `out` the run goes to
+    `runs/<name>-<n>`; an unfinished run of the same recipe and pictures is gone on with.
+    """
+    samples = samples if isinstance(samples, Samples) else Samples.read(samples)
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    folder = Path(out) if out is not None else run_folder_for(samples, recipe)
+    return TrainedRun(run_recipe(recipe, samples, folder).path)
+
+
+def load_run(folder: Path | str) -> TrainedRun:
+    """Take up a finished run again."""
+    return TrainedRun(folder)
+
+
+def run_folder_for(samples: Samples, recipe: Recipe, runs: Path = Path("runs")) -> Path:
+    """`runs/<data>-<recipe>-<n>`: an unfinished one of the same recipe and pictures, else the next."""
+    name = f"{samples.root.stem if samples.root.suffix else samples.root.name}-{recipe.name}"
+    number = 1
+    while True:
+        run = RunFolder(runs / f"{name}-{number}")
+        if not run.path.exists():
+            return run.path
+        if not run.done and goes_on(run, samples, recipe):
+            return run.path
+        number += 1
+
+
+def goes_on(run: RunFolder, samples: Samples, recipe: Recipe) -> bool:
+    """Whether an unfinished run was begun with this recipe and these pictures."""
+    if not run.recipe_path.is_file() or run.read_recipe() != recipe.resolved():
+        return False
+    # Without its samples it was stopped before there was anything to lose.
+    return not run.samples_path.is_file() or Samples.from_manifest(run.samples_path).root == samples.root

@@ -1,0 +1,368 @@
+"""The commands. Each is short and holds no logic; what it needs is imported when it runs."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from handlens import __version__
+from handlens.base.errors import HandlensError
+
+app = typer.Typer(
+    name="handlens",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Transfer learning for pictures of materials and parts: a folder of photographs in, a report out.",
+)
+
+STOPPED = 130
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder with one folder a class (or train/val/test with these inside), a .csv or .parquet "
+        "table with columns path and label, a folder with a label file beside each picture, or a manifest."
+    ),
+]
+Run = Annotated[Path, typer.Argument(help="A run folder that 'handlens train' wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON, on standard output.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", "-r", help="A recipe in the package ('handlens recipes') or a YAML file.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="a.b=c", help="Change one value of the recipe; may be repeated."),
+]
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        "--group", help=r"What pictures came from, captured from their names, for example 'video(\d+)'."
+    ),
+]
+GroupLevel = Annotated[
+    int | None,
+    typer.Option(
+        "--group-level", help="What pictures came from, as a folder level: 1 is the first below the class."
+    ),
+]
+GroupColumn = Annotated[
+    str | None, typer.Option("--group-column", help="What pictures came from, as a column.")
+]
+Label = Annotated[str | None, typer.Option("--label", help="The column to judge, where a table has several.")]
+ClassNames = Annotated[
+    Path | None, typer.Option("--class-names", help="With label files: a file with the names of the classes.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def handlens(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Transfer learning for pictures of materials and parts: a folder of photographs in, a report out."""
+    if version:
+        sys.stdout.write(f"handlens {__version__}\n")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    data: Data,
+    recipe: RecipeName = "careful",
+    settings: Settings = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder; without it runs/<data>-<recipe>-<n>.")
+    ] = None,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    as_json: Json = False,
+) -> None:
+    """Train on pictures and report how good the result is.
+
+    Given again after a stop, the same command goes on where it stopped.
+    """
+    from handlens.api import run_folder_for
+    from handlens.data.samples import Samples
+    from handlens.pipeline import run_recipe
+    from handlens.recipe import Recipe
+
+    extra = group_settings(group, group_level, group_column)
+    chosen = Recipe.load(recipe, [*(settings or []), *extra])
+    samples = Samples.read(data, label=label, class_names=class_names)
+    folder = out or run_folder_for(samples, chosen)
+    run = run_recipe(chosen, samples, folder, command_line(folder))
+    show_run(run.path, as_json)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Other labelled pictures to judge; without it, the run's own."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the judgments, to a .parquet or .csv file.")
+    ] = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    as_json: Json = False,
+) -> None:
+    """Show how good a run is, on its own test side or on other labelled pictures."""
+    from handlens import terminal
+    from handlens.data.samples import Samples
+    from handlens.trained import TrainedRun
+
+    trained = TrainedRun(run)
+    if data is None:
+        metrics = trained.recompute()
+    else:
+        metrics, judged = trained.evaluate(Samples.read(data, label=label, class_names=class_names))
+        terminal.print_bad(judged.bad)
+        if out:
+            judged.write(out)
+    if as_json:
+        terminal.print_json(metrics.model_dump(mode="json"))
+    else:
+        terminal.print_metrics(metrics)
+
+
+@app.command()
+def predict(
+    run: Run,
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the judgments to a .csv, .parquet or .json file."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge pictures: what each one shows, and how surely."""
+    from handlens import terminal
+    from handlens.trained import TrainedRun
+
+    judged = TrainedRun(run).predict(pictures)
+    table = judged.to_table()
+    terminal.print_bad(judged.bad)
+    if out:
+        judged.write(out)
+    if as_json:
+        terminal.print_json(table.to_dicts())
+    elif out:
+        terminal.print_line(f"{len(table)} judgments written to {out}")
+    else:
+        terminal.print_judgments(table)
+
+
+@app.command()
+def report(run: Run, as_json: Json = False) -> None:
+    """Write a run's report again."""
+    from handlens import terminal
+    from handlens.report.html import write_report
+    from handlens.run import RunFolder
+
+    path = write_report(RunFolder.open(run))
+    if as_json:
+        terminal.print_json({"report": str(path)})
+    else:
+        terminal.print_line(f"Report: {path}")
+
+
+@app.command()
+def split(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the manifest, .parquet or .csv.")],
+    ratios: Annotated[
+        str, typer.Option("--ratios", help="train:test or train:val:test, for example 8:2 or 6:2:2.")
+    ] = "8:2",
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Cross-validation: into how many parts.")
+    ] = None,
+    fold: Annotated[int, typer.Option("--fold", help="Which part is the test side, from 0.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed gives another split.")] = 0,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    as_json: Json = False,
+) -> None:
+    """Divide pictures into sides, whole groups together, and write a manifest to train from."""
+    from handlens import terminal
+    from handlens.data.check import DataSpec, check
+    from handlens.data.groups import GroupSpec
+    from handlens.data.samples import Samples
+    from handlens.data.split import SplitSpec
+    from handlens.data.split import split as divide
+
+    spec = SplitSpec.parse(
+        {"ratios": ratios, "folds": folds, "fold": fold, "seed": seed, "keep_given": False}, "The split"
+    )
+    groups = GroupSpec.parse({"pattern": group, "level": group_level, "column": group_column}, "The grouping")
+    samples = Samples.read(data, label=label, class_names=class_names)
+    checked = check(samples, DataSpec(group=groups))
+    divided, told = divide(checked.samples, spec)
+    divided.save(out)
+    terminal.print_bad(checked.bad)
+    if as_json:
+        terminal.print_json({"manifest": str(out), **told.model_dump(mode="json")})
+    else:
+        for sentence in (*told.sentences(), *checked.conflicts, *checked.notes):
+            terminal.print_line(sentence)
+        terminal.print_line(f"Manifest: {out}")
+
+
+@app.command()
+def views(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the picture, .jpg or .png.")],
+    recipe: RecipeName = "careful",
+    settings: Settings = None,
+) -> None:
+    """Draw what the network sees: pictures as they are, as judged, and as trained on."""
+    from handlens import terminal
+    from handlens.data.samples import Samples
+    from handlens.recipe import Recipe
+    from handlens.report.views import write_preview
+
+    chosen = Recipe.load(recipe, settings or [])
+    write_preview(Samples.read(data), chosen.views, out)
+    terminal.print_line(f"Views: {out}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to put the pictures and the run.")] = Path(
+        "handlens-demo"
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other pictures.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw pictures of five materials, train on them, and report: no network, no data, two minutes."""
+    from handlens.demo import run_demo
+
+    show_run(run_demo(out, seed, command_line()).path, as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine has, what is missing, and how to mend it."""
+    from dataclasses import asdict
+
+    from handlens import terminal
+    from handlens.doctor import examine
+
+    findings = examine()
+    if as_json:
+        terminal.print_json([asdict(finding) for finding in findings])
+    else:
+        rows = [(found.what, found.state, found.found, found.mend) for found in findings]
+        terminal.print_table(("what", "state", "found", "how to mend it"), rows)
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe, fully resolved.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the recipes in the package, or print one to start from."""
+    from handlens import terminal
+    from handlens.recipe import Recipe, starters
+
+    if name:
+        chosen = Recipe.load(name)
+        terminal.print_json(chosen.resolved()) if as_json else terminal.print_line(chosen.to_yaml())
+        return
+    told = [(starter, Recipe.load(starter).description) for starter in starters()]
+    if as_json:
+        terminal.print_json([{"name": starter, "description": text} for starter, text in told])
+    else:
+        terminal.print_table(("recipe", "what it is good for"), told)
+
+
+@app.command()
+def backbones(
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern such as 'timm/resnet*'.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the backbones whose names match."""
+    from handlens import terminal
+    from handlens.models.backbones import matching
+
+    found = matching(pattern)
+    if as_json:
+        terminal.print_json([{"name": name, "weights": where} for name, where in found])
+    else:
+        terminal.print_table(("backbone", "weights at hand"), found)
+
+
+def group_settings(pattern: str | None, level: int | None, column: str | None) -> list[str]:
+    """The group options as settings of the recipe."""
+    import json
+
+    given = {"pattern": pattern, "level": level, "column": column}
+    return [f"data.group.{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+
+
+def command_line(folder: Path | None = None) -> str:
+    """The command as it was given, with the run folder that it chose."""
+    given = ["handlens", *sys.argv[1:]]
+    if folder is not None and not any(word in ("-o", "--out") or word.startswith("--out=") for word in given):
+        given += ["--out", str(folder)]
+    return shlex.join(given)
+
+
+def show_run(folder: Path, as_json: bool) -> None:
+    """The closing summary of a run."""
+    from handlens import terminal
+    from handlens.trained import TrainedRun
+
+    trained = TrainedRun(folder)
+    provenance = trained.folder.read_provenance()
+    bad = [(problem["path"], problem["reason"]) for problem in provenance["data"]["problems"]]
+    terminal.print_bad(bad)
+    if as_json:
+        told: dict[str, Any] = {"run": str(folder), "report": str(trained.report_path)}
+        terminal.print_json(told | {"metrics": trained.metrics.model_dump(mode="json")})
+        return
+    terminal.print_metrics(trained.metrics)
+    terminal.print_line(f"Took {sum(provenance['seconds'].values()):,.0f} s. Run: {folder}")
+    terminal.print_line(f"Report: {trained.report_path}")
+
+
+def main() -> None:
+    """Run a command; an error the user can mend becomes a sentence and exit code 2."""
+    debug = "--debug" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--debug"]
+    try:
+        app()
+    except HandlensError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"handlens: {error}\n")
+        sys.exit(2)
+    except SystemExit as ended:
+        if ended.code == STOPPED:
+            sys.stderr.write("\nStopped. Give the same command again and it goes on.\n")
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        sys.stderr.write(
+            f"handlens: this is a mistake in Handlens, not yours: {type(error).__name__}: {error}\n"
+            "Give the command again with --debug to see where, and report it.\n"
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

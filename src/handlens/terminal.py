@@ -1,0 +1,83 @@
+"""What the commands print: tables for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from handlens.evaluate.results import Figure, Metrics
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SUMMARY = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1_macro": "F1, mean over the classes",
+    "log_loss": "log loss",
+    "ece": "calibration error",
+    "ece_calibrated": "calibration error, calibrated",
+}
+SIDE_WORDS = {"test": "test, never seen before", "val": "validation", "data": "these pictures"}
+
+
+def print_json(values: Any) -> None:
+    """Only JSON, on standard output."""
+    sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_line(text: str = "") -> None:
+    """A line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """A table that fits the terminal, on standard output."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # Class names and paths are text, never markup: [red] in a name must stay [red].
+    table = Table(*columns, title=title, title_justify="left", box=SIMPLE)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def print_metrics(metrics: Metrics) -> None:
+    """The headline figures of each side with their intervals."""
+    for side, result in reversed(metrics.sides.items()):
+        rows = [
+            (words, *told(result.figures[name])) for name, words in SUMMARY.items() if name in result.figures
+        ]
+        title = f"{SIDE_WORDS.get(side, side)}: {result.n:,} pictures from {result.n_groups:,} groups"
+        print_table(("figure", "value", "95 % interval"), rows, title)
+
+
+def print_judgments(table: "pl.DataFrame", most: int = 40) -> None:
+    """What each picture is called, and how surely."""
+    columns = [name for name in ("picture", "target", "prediction", "confidence") if name in table.columns]
+    rows = [
+        [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
+        for row in table.select(columns).head(most).iter_rows()
+    ]
+    print_table(columns, rows)
+    if len(table) > most:
+        print_line(f"and {len(table) - most} more; --out FILE.csv writes them all")
+
+
+def told(figure: Figure) -> tuple[str, str]:
+    """A figure and its interval as text."""
+    return f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}"
+
+
+def print_bad(bad: Sequence[tuple[str, str]], most: int = 10) -> None:
+    """The pictures that were left out, on standard error."""
+    if not bad:
+        return
+    sys.stderr.write(f"{len(bad)} picture{'s' * (len(bad) > 1)} left out:\n")
+    for name, reason in bad[:most]:
+        sys.stderr.write(f"  {name}: {reason}\n")
+    if len(bad) > most:
+        sys.stderr.write(f"  and {len(bad) - most} more\n")
