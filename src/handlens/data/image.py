@@ -177,7 +177,10 @@ def decode(picture: ImageFile.ImageFile, at_least: int | None = None) -> Image.I
     if at_least is not None:
         reduce(picture, at_least)
     picture.load()
-    return turned(rgb(picture), orientation(picture))
+    upright = turned(rgb(picture), orientation(picture))
+    # The tags still tell the old orientation, and whoever believes them would turn the picture again.
+    upright.info = {}
+    return upright
 
 
 def reduce(picture: ImageFile.ImageFile, at_least: int) -> tuple[float, float]:
@@ -220,7 +223,8 @@ def rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGB", picture.size, "white")
         white.paste(with_alpha, mask=with_alpha)
         return white
-    return picture.convert("RGB")
+    # Converting RGB to RGB would copy every pixel of the commonest kind of picture.
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def value_range(picture: Image.Image) -> tuple[float, float] | None:

@@ -32,7 +32,6 @@ MOST_CLASSES_WITH_NUMBERS = 20
 
 _LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "handlens",
     # A class called "$x$" is a name, not a formula.
     "text.parse_math": False,
     "text.color": INK,
@@ -73,7 +72,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes | None:
         return None
     from matplotlib.ticker import MaxNLocator
 
-    with _drawing():
+    with _drawing("curves"):
         canvas = _canvas(4.4, 0.5 + 1.9 * len(panels))
         for place, (title, curves) in enumerate(panels, start=1):
             axes = canvas.add_subplot(len(panels), 1, place)
@@ -114,7 +113,7 @@ def draw_confusion(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -
     names = [_printable(name) for name in classes]
     cell = 0.42 if num <= MOST_CLASSES_WITH_NUMBERS else 0.22
     room = max(map(_width, names)) * 0.075 + 0.5
-    with _drawing():
+    with _drawing("confusion"):
         width, height = room + num * cell + 0.15, room + num * cell + 0.15
         canvas = _canvas(width, height)
         axes = canvas.add_axes((room / width, room / height, num * cell / width, num * cell / height))
@@ -141,7 +140,7 @@ def draw_classes(per_class: Mapping[str, ClassResult]) -> bytes:
     """Precision, recall and F1 of each class with their intervals."""
     names = [_printable(name) for name in per_class]
     room = max(map(_width, names)) * 0.075 + 0.25
-    with _drawing():
+    with _drawing("classes"):
         width, height = room + 4.2, 0.9 + 0.42 * len(names)
         canvas = _canvas(width, height)
         axes = canvas.add_axes((room / width, 0.5 / height, 4.0 / width, (height - 0.9) / height))
@@ -171,7 +170,7 @@ def draw_reliability(
     bins: Sequence[ReliabilityBin], calibrated: Sequence[ReliabilityBin] | None = None
 ) -> bytes:
     """Confidence against the share that is right, before and after temperature scaling."""
-    with _drawing():
+    with _drawing("reliability"):
         canvas = _canvas(4.2, 4.2)
         axes = canvas.add_axes((0.14, 0.12, 0.83, 0.83))
         axes.plot([0, 1], [0, 1], color=INK, alpha=0.45, lw=1, ls=(0, (2, 2)), label="as sure as it is right")
@@ -237,13 +236,15 @@ def _canvas(width: float, height: float) -> "Canvas":
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
+def _drawing(name: str) -> Iterator[None]:
     """Our look, and silence about letters that Matplotlib's own font lacks: text stays text."""
     from matplotlib import rc_context
 
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
-    with rc_context(_LOOK), warnings.catch_warnings():
+    # Without a salt the ids within an SVG are random; with one of its own, figures can share a page.
+    look = _LOOK | {"svg.hashsalt": name}
+    with rc_context(look), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*[Gg]lyph .* missing from")
         warnings.filterwarnings("ignore", message=r".*does not support")
         log.setLevel(logging.ERROR)

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlens.base.files import cache_folder, digest
+from handlens.base.parallel import in_order
 from handlens.base.progress import progress
 from handlens.data.image import PIXEL_LIMIT, judge
-from handlens.data.loader import prepared_batches
 from handlens.data.sides import Shot
 from handlens.data.views import TrainingView, ViewsSpec, training_view
 from handlens.models import backbones
@@ -18,14 +18,14 @@ from handlens.models.build import ModelSpec
 from handlens.models.pool import POOLS
 from handlens.train.device import Device
 from handlens.train.features import FeatureStore
-from handlens.train.frozen import FrozenPass
+from handlens.train.frozen import FrozenPass, a_core_a_batch, on_one_core
 from handlens.train.table import FeatureTable
 
 # Raise it when the same pictures and settings would give other features than before.
 FEATURES_VERSION = 1
 
 # Part of what features are: a network may round differently in batches of another size.
-PICTURES_AT_ONCE = 32
+PICTURES_AT_ONCE = 8
 
 
 class Extractor:
@@ -88,13 +88,19 @@ class Extractor:
     ) -> Iterator[tuple[Sequence[Shot], NDArray[np.float32]]]:
         """The features of pictures under one view, batch by batch, kept nowhere."""
 
-        def prepare(shot: Shot) -> NDArray[np.uint8]:
+        def pixels(shot: Shot) -> NDArray[np.uint8]:
             if kind is None:
                 return judge(shot.path, self.views.judge, self.pixel_limit)
             return training_view(shot.path, shot.digest, number, kind, self.views.judge, self.pixel_limit)
 
-        for batch, pixels in prepared_batches(shots, prepare, PICTURES_AT_ONCE):
-            yield batch, self.frozen.rows(pixels, PICTURES_AT_ONCE)
+        frozen = self.frozen
+
+        def computed(batch: Sequence[Shot]) -> tuple[Sequence[Shot], NDArray[np.float32]]:
+            return batch, frozen.rows(np.stack([pixels(shot) for shot in batch]), PICTURES_AT_ONCE)
+
+        batches = (shots[at : at + PICTURES_AT_ONCE] for at in range(0, len(shots), PICTURES_AT_ONCE))
+        with a_core_a_batch():
+            yield from in_order(computed, batches, on_one_core)
 
     def _key(self, kind: TrainingView | None, number: int) -> str:
         """Everything but the picture that the features depend on."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from handlens.base.errors import HandlensError
 from handlens.data.image import (
@@ -262,6 +262,7 @@ def test_orientation_is_undone_once(tmp_path: Path, orientation: int, suffix: st
         how["exif"] = exif(orientation)
     Image.fromarray(stored).save(path, **how)
     np.testing.assert_array_equal(opened(path), COLOURS)
+    np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(open_picture(path))), COLOURS)
 
 
 @pytest.mark.parametrize("orientation", STORED)
