@@ -22,7 +22,6 @@ from handlens.evaluate.predict import judge_rows
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.summary import summarise
 from handlens.models import backbones
-from handlens.models.build import make_head
 from handlens.models.heads import Head
 from handlens.provenance import DataFacts, Problem, Provenance, WeightsFacts
 from handlens.recipe import Recipe, refuse_other_recipe
@@ -31,7 +30,7 @@ from handlens.report.views import write_views
 from handlens.run import RunFolder
 from handlens.train.checkpoint import HeadFacts, load_state, save_head, save_state
 from handlens.train.choose import Choice, choose, validation_folds
-from handlens.train.device import choose_device
+from handlens.train.device import a_core_a_batch, choose_device
 from handlens.train.extract import Extractor
 from handlens.train.fit import Progress, fit_head
 from handlens.train.table import FeatureTable
@@ -61,10 +60,10 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
         with clock.step("features"):
             extractor.fill(sides.shots)
             tables = {kind: extractor.table(learning.shots, kind) for kind in recipe.views.kinds}
-        with clock.step("validation"):
+        with clock.step("validation"), a_core_a_batch():
             folds, judged_by = validation_folds(learning, recipe.train.folds, recipe.split.seed)
             choice = choose(tables, learning, folds, recipe.model.head, recipe.train, recipe.views.averages)
-        with clock.step("training"):
+        with clock.step("training"), a_core_a_batch():
             table = tables[choice.kind]
             facts = HeadFacts(
                 sides.classes, table.width, choice.kind, choice.average, extractor.weights_digest
@@ -137,7 +136,7 @@ def train_head(
     recipe: Recipe, run: RunFolder, learning: Sides, table: FeatureTable, facts: HeadFacts
 ) -> Head:
     """Train the head on the whole training side, from where an earlier process stopped."""
-    head = make_head(recipe.model.head, table.width, len(learning.classes), recipe.train.seed)
+    head = Head(recipe.model.head, table.width, len(learning.classes), recipe.train.seed)
     state = load_state(run.state_path)
 
     def save(progress: Progress) -> None:

@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from io import BufferedReader
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from handlens.base.files import cache_folder, digest
+from handlens.base.parallel import in_order
 from handlens.base.progress import progress, say
 from handlens.data.image import (
     PIXEL_LIMIT,
@@ -58,9 +58,6 @@ _SKETCH_RADIUS = 20
 
 # Small enough that an interrupted run keeps nearly all it did, large enough that writing costs nothing.
 _BATCH = 256
-
-# Beyond this the interpreter is the bottleneck, and pictures being decoded fill the memory.
-_MOST_THREADS = 16
 
 _WIDE_NAMES = {"I": "more than 8 bits", "F": "floating point"}
 
@@ -292,16 +289,15 @@ def _pixel_digest(found: FileFacts, pixel_limit: int) -> str | None:
 def _in_threads(
     function: Callable[[Item], Result], items: Sequence[Item], advance: Callable[[int], None]
 ) -> Iterator[list[Result]]:
-    """Results in order, a batch at a time, so that neither waiting work nor results pile up."""
-    # Python 3.13 knows how many of the cores this process may use.
-    cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1
-    with ThreadPoolExecutor(min(cores, _MOST_THREADS)) as pool:
-        for start in range(0, len(items), _BATCH):
-            results = []
-            for result in pool.map(function, items[start : start + _BATCH]):
-                results.append(result)
-                advance(1)
+    """Results in order, a batch at a time, so that each batch can be remembered at once."""
+    results = []
+    for result in in_order(function, items):
+        results.append(result)
+        advance(1)
+        if len(results) == _BATCH:
             yield results
+            results = []
+    yield results
 
 
 def _is_settled(modified_ns: int) -> bool:

@@ -2,11 +2,10 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 
 from handlens.base.spec import Spec
-from handlens.models.heads import Head, HeadSpec
+from handlens.models.heads import HeadSpec
 from handlens.models.weights import WeightsChoice
 
 
@@ -23,10 +22,3 @@ class ModelSpec(Spec):
     """How the feature map becomes one row of numbers."""
     head: HeadSpec = HeadSpec()
     """What stands on the backbone."""
-
-
-def make_head(spec: HeadSpec, num_features: int, num_classes: int, seed: int) -> Head:
-    """A head with the first weights of a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Head(spec, num_features, num_classes)

@@ -45,12 +45,33 @@ class Standardise(nn.Module):
         self.deviation.copy_(deviation)
 
 
+class Dropout(nn.Module):
+    """Leaves out a share of the values, drawn from a generator of its own.
+
+    PyTorch's own draws from one generator for the whole process, which heads that train in several
+    threads at once would share, each result then depending on the others' pace.
+    """
+
+    def __init__(self, share: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.share = share
+        self.generator = generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Srivastava et al. 2014, section 4, scaled so that judging needs no change."""
+        if not self.training or not self.share:
+            return x
+        kept = 1 - self.share
+        return x * torch.empty_like(x).bernoulli_(kept, generator=self.generator).div_(kept)
+
+
 class Members(nn.Module):
     """The same layer several times side by side: (members, n, in) to (members, n, out)."""
 
-    def __init__(self, members: int, num_in: int, num_out: int) -> None:
+    def __init__(self, members: int, num_in: int, num_out: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(members, num_in, num_out) * (1.0 / num_in) ** 0.5)
+        drawn = torch.randn(members, num_in, num_out, generator=generator)
+        self.weight = nn.Parameter(drawn * (1.0 / num_in) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(members, 1, num_out))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,17 +82,19 @@ class Members(nn.Module):
 class Head(nn.Module):
     """Features (n, features) to scores (n, classes); several members are averaged as probabilities."""
 
-    def __init__(self, spec: HeadSpec, num_features: int, num_classes: int) -> None:
+    def __init__(self, spec: HeadSpec, num_features: int, num_classes: int, seed: int = 0) -> None:
         super().__init__()
         self.members = spec.members
         self.num_classes = num_classes
+        self.generator = torch.Generator().manual_seed(seed)
         self.standardise = Standardise(num_features)
-        layers: list[nn.Module] = [nn.Dropout(spec.input_dropout)]
+        layers: list[nn.Module] = [Dropout(spec.input_dropout, self.generator)]
+        width = num_features
         if spec.kind == "layers":
-            layers += [Members(spec.members, num_features, spec.hidden), nn.GELU(), nn.Dropout(spec.dropout)]
-        layers.append(
-            Members(spec.members, spec.hidden if spec.kind == "layers" else num_features, num_classes)
-        )
+            layers.append(Members(spec.members, width, spec.hidden, self.generator))
+            layers += [nn.GELU(), Dropout(spec.dropout, self.generator)]
+            width = spec.hidden
+        layers.append(Members(spec.members, width, num_classes, self.generator))
         self.layers = nn.Sequential(*layers)
 
     def member_scores(self, x: Tensor) -> Tensor:

@@ -6,9 +6,6 @@ from torch import Tensor, nn
 CHANNELS = (32, 64, 128, 256)
 SEED = 20260101
 
-CONTRAST = 2.0
-"""How much a random filter is strengthened once its answer to plain brightness is gone."""
-
 
 class Residual(nn.Module):
     """Two 3 x 3 convolutions with a way around them."""
@@ -43,17 +40,10 @@ def nano() -> nn.Sequential:
 
 
 def draw_weights(network: nn.Module, seed: int = SEED) -> None:
-    """Random weights, the same on every machine (He et al. 2015, equation 10).
-
-    The filters that look at the picture itself add up to zero: they answer to structure, where plain
-    random ones answer to little but brightness.
-    """
+    """Random weights, the same on every machine (He et al. 2015, equation 10)."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 fan_in = module.weight[0].numel()
                 module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
-                if module.in_channels == 3:
-                    module.weight -= module.weight.mean((1, 2, 3), keepdim=True)
-                    module.weight *= CONTRAST

@@ -4,18 +4,20 @@ Nothing here ever looks at the test side. Where the data have a validation side 
 cross-validation on the training side does, with folds that keep groups whole.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handlens.base.parallel import in_order
 from handlens.base.progress import progress
 from handlens.data.sides import Rows, Sides
 from handlens.data.split import fold_sides
 from handlens.evaluate.predict import judge_rows
-from handlens.models.build import make_head
-from handlens.models.heads import HeadSpec
+from handlens.models.heads import Head, HeadSpec
+from handlens.train.device import on_one_core
 from handlens.train.fit import TrainSpec, fit_head
 from handlens.train.table import FeatureTable
 
@@ -69,30 +71,29 @@ def choose(
     if not folds:
         first = next(iter(tables))
         return Choice(first, averages[0], np.empty(0, np.int64), np.empty((0, num_classes), np.float32), ())
-    held_out = np.concatenate([judged for _, judged in folds])
-    judgments: dict[tuple[str, bool], NDArray[np.float32]] = {}
-    with progress("Validation", len(tables) * len(folds), unit="heads") as advance:
-        for kind, table in tables.items():
-            parts: dict[bool, list[NDArray[np.float32]]] = {average: [] for average in averages}
-            for learned, judged in folds:
-                model = make_head(head, table.width, num_classes, train.seed)
-                fit_head(model, table, learning.targets, learned, validating(judged, learning), train)
-                for average in averages:
-                    parts[average].append(judge_rows(model, table, judged, average))
-                advance(1)
-            judgments |= {(kind, average): np.concatenate(part) for average, part in parts.items()}
+    jobs = [(kind, learned, judged) for kind in tables for learned, judged in folds]
+
+    def judgments_of(job: tuple[str, Rows, Rows]) -> list[NDArray[np.float32]]:
+        kind, learned, judged = job
+        model = Head(head, tables[kind].width, num_classes, train.seed)
+        # A validation side may be looked at after every epoch. A fold may not: its judgments stand for how
+        # good the head will be, so it must not steer the training.
+        stop_by = judged if "val" in learning.present else None
+        fit_head(model, tables[kind], learning.targets, learned, stop_by, train)
+        return [judge_rows(model, tables[kind], judged, average) for average in averages]
+
+    parts: dict[tuple[str, bool], list[NDArray[np.float32]]] = defaultdict(list)
+    with progress("Validation", len(jobs), unit="heads") as advance:
+        for (kind, _, _), judgments in zip(jobs, in_order(judgments_of, jobs, on_one_core), strict=True):
+            for average, judgment in zip(averages, judgments, strict=True):
+                parts[kind, average].append(judgment)
+            advance(1)
+    judged = {way: np.concatenate(part) for way, part in parts.items()}
+    held_out = np.concatenate([held for _, held in folds])
     truth = learning.targets[held_out]
-    losses = {way: _log_loss(truth, judged) for way, judged in judgments.items()}
+    losses = {way: _log_loss(truth, judgment) for way, judgment in judged.items()}
     kind, average = min(losses, key=lambda way: losses[way])
-    return Choice(kind, average, held_out, judgments[kind, average], _told(truth, judgments, losses))
-
-
-def validating(judged: Rows, learning: Sides) -> Rows | None:
-    """The places to stop early by: a validation side may be looked at after every epoch, a fold may not.
-
-    A fold's judgments stand for how good the head will be, so the fold must not steer its training.
-    """
-    return judged if "val" in learning.present else None
+    return Choice(kind, average, held_out, judged[kind, average], _told(truth, judged, losses))
 
 
 def _log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:

@@ -16,9 +16,9 @@ from handlens.models import backbones
 from handlens.models.backbones import Backbone
 from handlens.models.build import ModelSpec
 from handlens.models.pool import POOLS
-from handlens.train.device import Device
+from handlens.train.device import Device, a_core_a_batch, on_one_core
 from handlens.train.features import FeatureStore
-from handlens.train.frozen import FrozenPass, a_core_a_batch, on_one_core
+from handlens.train.frozen import FrozenPass
 from handlens.train.table import FeatureTable
 
 # Raise it when the same pictures and settings would give other features than before.

@@ -103,38 +103,37 @@ def fit_head(
 
     step = stepper(optimiser, rate, progress.epoch * steps_per_epoch, head.members)
     saved_at = time.monotonic()
-    with torch.random.fork_rng(devices=[]):
-        while progress.epoch < spec.epochs and not _out_of_patience(progress, spec):
-            seed = _seed(spec.seed, progress.epoch)
-            torch.manual_seed(seed)
-            order = torch.Generator().manual_seed(seed)
-            batches = training_batches(table, learned, targets, steps_per_epoch, order)
-            head.train()
-            taught = run_epoch(head.member_scores, batches, loss, step)
-            head.eval()
-            row = {
-                "epoch": progress.epoch + 1,
-                "learning_rate": optimiser.param_groups[0]["lr"],
-                "train_loss": taught.loss,
-                "train_accuracy": taught.accuracy,
-            }
-            val_loss = None
-            if judged is not None:
-                seen = run_epoch(head, judging_batches(table, judged, judged_targets), loss, None)
-                val_loss = seen.loss
-                row |= {"val_loss": seen.loss, "val_accuracy": seen.accuracy}
-            progress.epoch += 1
-            progress.history.append(row)
-            # Without a validation side the last epoch is the best there is to go by.
-            if val_loss is None or val_loss < progress.best_loss:
-                progress.best_loss = float("inf") if val_loss is None else val_loss
-                progress.best_epoch = progress.epoch
-                progress.best_head = _copy(head)
-            finished = progress.epoch == spec.epochs or _out_of_patience(progress, spec)
-            if finished or time.monotonic() - saved_at > SAVE_EVERY_S:
-                progress.head, progress.optimiser = _copy(head), optimiser.state_dict()
-                save(progress)
-                saved_at = time.monotonic()
+    while progress.epoch < spec.epochs and not _out_of_patience(progress, spec):
+        seed = _seed(spec.seed, progress.epoch)
+        head.generator.manual_seed(seed)
+        order = torch.Generator().manual_seed(seed)
+        batches = training_batches(table, learned, targets, steps_per_epoch, order)
+        head.train()
+        taught = run_epoch(head.member_scores, batches, loss, step)
+        head.eval()
+        row = {
+            "epoch": progress.epoch + 1,
+            "learning_rate": optimiser.param_groups[0]["lr"],
+            "train_loss": taught.loss,
+            "train_accuracy": taught.accuracy,
+        }
+        val_loss = None
+        if judged is not None:
+            seen = run_epoch(head, judging_batches(table, judged, judged_targets), loss, None)
+            val_loss = seen.loss
+            row |= {"val_loss": seen.loss, "val_accuracy": seen.accuracy}
+        progress.epoch += 1
+        progress.history.append(row)
+        # Without a validation side the last epoch is the best there is to go by.
+        if val_loss is None or val_loss < progress.best_loss:
+            progress.best_loss = float("inf") if val_loss is None else val_loss
+            progress.best_epoch = progress.epoch
+            progress.best_head = _copy(head)
+        finished = progress.epoch == spec.epochs or _out_of_patience(progress, spec)
+        if finished or time.monotonic() - saved_at > SAVE_EVERY_S:
+            progress.head, progress.optimiser = _copy(head), optimiser.state_dict()
+            save(progress)
+            saved_at = time.monotonic()
     head.load_state_dict(progress.best_head)
     head.eval()
     return progress

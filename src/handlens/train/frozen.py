@@ -1,7 +1,6 @@
 """The frozen pass: pictures through a network that does not change, to rows of features."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Lock
 
 import numpy as np
@@ -48,26 +47,6 @@ class FrozenPass:
         pooled = self.pool(self.trunk(batch.contiguous(memory_format=torch.channels_last)).float())
         rows: NDArray[np.float32] = pooled.cpu().numpy()
         return rows
-
-
-@contextmanager
-def a_core_a_batch() -> Iterator[None]:
-    """Let each thread compute its own batch on one core, instead of all cores sharing each batch.
-
-    Sharing makes the cores wait for each other after every layer, and with anything else running on
-    the machine the waiting takes longer than the work: four times longer was measured.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def on_one_core() -> None:
-    """What a thread that computes batches of its own does first."""
-    torch.set_num_threads(1)
 
 
 def fold_batch_norms(trunk: nn.Module) -> nn.Module:

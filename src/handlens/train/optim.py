@@ -41,6 +41,7 @@ def make_optimiser(spec: OptimiserSpec, network: nn.Module) -> torch.optim.Optim
     return look_up(OPTIMISERS, spec.name, "optimiser")(
         [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": kept, "weight_decay": 0.0}],
         lr=spec.learning_rate,
+        fused=True,
     )
 
 

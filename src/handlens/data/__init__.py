@@ -1,0 +1,1 @@
+"""Pictures: reading, checking, grouping, splitting, and how the network sees them."""
