@@ -7,7 +7,6 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
-from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
 from handlens.base.files import digest
 from handlens.base.spec import Spec
@@ -15,6 +14,7 @@ from handlens.data.groups import GroupSpec, assign_groups, conflicting_copies
 from handlens.data.image import PIXEL_LIMIT
 from handlens.data.samples import Samples, join_names
 from handlens.data.scan import FileFacts, same_pixels, scan
+from handlens.data.tables import judged_by
 
 
 class DataSpec(Spec):
@@ -52,7 +52,8 @@ class Checked:
 
 def check(samples: Samples, spec: DataSpec) -> Checked:
     """Look at every file, leave the unreadable ones out, and group what belongs together."""
-    samples = with_label(samples, spec.label)
+    if spec.label not in (None, samples.label_name):
+        samples = judged_by(samples, str(spec.label))
     facts = scan([Path(path) for path in samples.table["path"]], pixel_limit=spec.pixel_limit)
     bad = _bad(samples, facts)
     if len(bad) > spec.max_bad * len(samples):
@@ -72,23 +73,6 @@ def check(samples: Samples, spec: DataSpec) -> Checked:
     grouped = assign_groups(samples, spec.group, same)
     conflicts = tuple(copies.sentence() for copies in conflicting_copies(grouped, same))
     return Checked(grouped, tuple(bad), conflicts, (*grouped.notes, *_told(facts)))
-
-
-def with_label(samples: Samples, name: str | None) -> Samples:
-    """Judge another column of the table."""
-    if name is None or name == samples.label_name:
-        return samples
-    columns = samples.table.columns
-    if name not in columns:
-        raise HandlensError(
-            f"data.label: the pictures have no column {name!r}.{suggestion(name, columns)} "
-            f"Columns: {', '.join(columns)}."
-        )
-    kept = samples.table.with_columns(pl.col("label").alias(samples.label_name), pl.col(name).cast(pl.String))
-    unlabelled = kept[name].null_count()
-    table = kept.with_columns(label=pl.col(name)).filter(pl.col("label").is_not_null())
-    told = (f"{unlabelled} pictures without a value in {name!r} were left out.",) if unlabelled else ()
-    return samples.with_table(table, *told)
 
 
 def _bad(samples: Samples, facts: Sequence[FileFacts]) -> list[tuple[str, str]]:

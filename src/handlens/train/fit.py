@@ -18,7 +18,7 @@ from handlens.train.device import PrecisionChoice
 from handlens.train.loop import run_epoch, stepper
 from handlens.train.losses import LossSpec, make_loss
 from handlens.train.optim import OptimiserSpec, ScheduleSpec, make_optimiser, rate_at
-from handlens.train.table import FeatureTable, judging_batches, training_batches
+from handlens.train.table import FeatureTable, blended, judging_batches, training_batches
 
 # A save costs milliseconds and saves at most this much work; results never depend on when it happens.
 SAVE_EVERY_S = 5.0
@@ -38,6 +38,8 @@ class TrainSpec(Spec):
     """Stop after so many epochs without a better validation loss; needs a validation side."""
     folds: int = Field(5, ge=0)
     """Without a validation side: parts for cross-validation on the training side; 0 for none."""
+    mixup: float = Field(0.0, ge=0)
+    """How strongly pairs of pictures are blended in training; 0 for not at all, 0.4 for a fair amount."""
     loss: LossSpec = LossSpec()
     """What training makes small."""
     optimiser: OptimiserSpec = OptimiserSpec()
@@ -108,6 +110,8 @@ def fit_head(
         head.generator.manual_seed(seed)
         order = torch.Generator().manual_seed(seed)
         batches = training_batches(table, learned, targets, steps_per_epoch, order)
+        if spec.mixup:
+            batches = blended(batches, spec.mixup, head.num_classes, order)
         head.train()
         taught = run_epoch(head.member_scores, batches, loss, step)
         head.eval()

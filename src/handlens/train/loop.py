@@ -10,7 +10,7 @@ from handlens.base.errors import HandlensError
 from handlens.train.losses import Loss
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-"""Inputs (n, ...) and targets (n,), batch by batch."""
+"""Inputs (n, ...) and targets, (n,) or blended (n, classes), batch by batch."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ def run_epoch(
             if step is not None:
                 step(value)
             total_loss += value.item() * len(targets)
-            num_right += int((members.softmax(-1).mean(0).argmax(-1) == targets).sum())
+            # Blended pictures count as what they show most of.
+            truth = targets if targets.ndim == 1 else targets.argmax(-1)
+            num_right += int((members.softmax(-1).mean(0).argmax(-1) == truth).sum())
             num_seen += len(targets)
     return EpochResult(total_loss / num_seen, num_right / num_seen, num_seen)
 

@@ -12,7 +12,7 @@ from handlens.base.choices import look_up
 from handlens.base.spec import Spec
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Scores (n, classes) and targets (n,) to the mean loss."""
+"""Scores (n, classes) and targets, (n,) or blended (n, classes), to the mean loss."""
 
 
 class LossSpec(Spec):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from handlens.data.sides import Rows
 from handlens.train.features import FeatureStore
@@ -69,6 +70,21 @@ def training_batches(
     for chunk in np.array_split(order, num_batches):
         places, views = np.divmod(chunk, table.num_views)
         yield table.mixed_rows(pictures[places], views), targets[torch.from_numpy(places)]
+
+
+def blended(
+    batches: Iterator[tuple[Tensor, Tensor]], alpha: float, num_classes: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each row mixed with another of its batch, and its target likewise (Zhang et al. 2018, equation 1).
+
+    The targets become probabilities (n, classes). The share of each row is drawn from Beta(alpha, alpha).
+    """
+    chance = np.random.default_rng(generator.initial_seed())
+    for rows, targets in batches:
+        share = torch.from_numpy(chance.beta(alpha, alpha, (len(rows), 1)).astype(np.float32))
+        other = torch.randperm(len(rows), generator=generator)
+        truth = functional.one_hot(targets, num_classes).float()
+        yield torch.lerp(rows[other], rows, share), torch.lerp(truth[other], truth, share)
 
 
 def judging_batches(

@@ -1,0 +1,80 @@
+"""One thread, no weights of this machine's owner, no network; made features and sides."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from handlens.data.sides import Shot, Sides
+from handlens.train.features import FeatureStore
+from handlens.train.table import FeatureTable
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads on a busy machine wait for each other far longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Empty caches of weights and features, and downloads switched off."""
+    monkeypatch.delenv("HANDLENS_WEIGHTS", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HANDLENS_CACHE", str(tmp_path / "handlens"))
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(tmp_path / "hub")
+    yield
+    torch.hub.set_dir(before)
+
+
+MakeTable = Callable[..., FeatureTable]
+MakeSides = Callable[..., Sides]
+
+
+@pytest.fixture
+def table_of(tmp_path: Path) -> MakeTable:
+    """A table of made features: one (pictures, width) array a view, kept in real stores."""
+    count = itertools.count()
+
+    def make(*views: NDArray[np.float32]) -> FeatureTable:
+        digests = [f"{number:032x}" for number in range(len(views[0]))]
+        stores = []
+        for view in views:
+            store = FeatureStore(tmp_path / "made" / str(next(count)))
+            with store.writing():
+                store.append(digests, np.asarray(view, dtype=np.float32))
+            stores.append(store)
+        return FeatureTable(stores, digests)
+
+    return make
+
+
+@pytest.fixture
+def sides_of() -> MakeSides:
+    """Sides with the given targets, groups and side names."""
+
+    def make(
+        targets: Sequence[int],
+        names: Sequence[str],
+        groups: Sequence[str] | None = None,
+        num_classes: int = 2,
+    ) -> Sides:
+        ids = tuple(f"{number}.png" for number in range(len(targets)))
+        return Sides(
+            classes=tuple(f"class {number}" for number in range(num_classes)),
+            ids=ids,
+            groups=tuple(groups or ids),
+            shots=tuple(Shot(Path(name), f"{number:032x}") for number, name in enumerate(ids)),
+            targets=np.array(targets, dtype=np.int64),
+            names=tuple(names),
+        )
+
+    return make
