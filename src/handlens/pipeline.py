@@ -7,18 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from handlens import __version__, provenance
 from handlens.base.errors import HandlensError
 from handlens.base.files import digest
 from handlens.base.progress import say
 from handlens.data.check import Checked, check
 from handlens.data.samples import Samples
-from handlens.data.sides import Rows, Sides
+from handlens.data.sides import Sides
 from handlens.data.split import SplitReport, split
-from handlens.evaluate.predict import judge_rows
+from handlens.evaluate.predict import judge_rows, predictions_of
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.summary import summarise
 from handlens.models import backbones
@@ -172,19 +169,6 @@ def judge(
         probabilities = judge_rows(head, table, test.places("test"), choice.average)
         judged["test"] = predictions_of(test, test.places("test"), probabilities)
     return judged
-
-
-def predictions_of(sides: Sides, places: Rows, probabilities: NDArray[np.float32]) -> Predictions:
-    """Judgments with the names and the truth beside them, in the order of the table."""
-    order = np.argsort(places, kind="stable")
-    places = places[order]
-    return Predictions(
-        ids=tuple(sides.ids[place] for place in places),
-        groups=tuple(sides.groups[place] for place in places),
-        targets=sides.targets[places],
-        classes=sides.classes,
-        probabilities=probabilities[order],
-    )
 
 
 def data_facts(checked: Checked, divided: Samples, report: SplitReport) -> DataFacts:

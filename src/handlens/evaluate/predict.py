@@ -5,7 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handlens.data.sides import Rows
+from handlens.data.sides import Rows, Sides
+from handlens.evaluate.predictions import Predictions
 from handlens.models.heads import Head
 from handlens.train.table import JUDGED_AT_ONCE, FeatureTable
 
@@ -27,3 +28,16 @@ def head_probabilities(head: Head, rows: Tensor) -> NDArray[np.float32]:
     with torch.inference_mode():
         judged: NDArray[np.float32] = torch.softmax(head(rows), dim=-1).numpy()
     return judged
+
+
+def predictions_of(sides: Sides, places: Rows, probabilities: NDArray[np.float32]) -> Predictions:
+    """Judgments with the names and the truth beside them, in the order of the table."""
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    return Predictions(
+        ids=tuple(sides.ids[place] for place in places),
+        groups=tuple(sides.groups[place] for place in places),
+        targets=sides.targets[places],
+        classes=sides.classes,
+        probabilities=probabilities[order],
+    )

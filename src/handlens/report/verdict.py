@@ -167,8 +167,8 @@ def _doubts_about_data(provenance: Provenance, summary: SamplesSummary) -> Itera
         yield Doubt(
             "caution",
             f"{count(len(data.conflicts), 'picture stands', 'pictures stand')} under different labels",
-            f"Identical pictures with different labels: {listed(data.conflicts)}. No model can be right on "
-            "both. Look at them and mend the labels.",
+            f"{' '.join(data.conflicts[:3])} No model can be right on both. Mend the labels; the list under "
+            "Data names them all.",
         )
     if data.problems:
         rotten = len(data.problems) / (len(data.problems) + data.num_pictures) > MANY_LEFT_OUT

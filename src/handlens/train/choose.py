@@ -15,7 +15,8 @@ from handlens.base.parallel import in_order
 from handlens.base.progress import progress
 from handlens.data.sides import Rows, Sides
 from handlens.data.split import fold_sides
-from handlens.evaluate.predict import judge_rows
+from handlens.evaluate.calibration import apply_temperature, fit_temperature
+from handlens.evaluate.predict import judge_rows, predictions_of
 from handlens.models.heads import Head, HeadSpec
 from handlens.train.device import on_one_core
 from handlens.train.fit import TrainSpec, fit_head
@@ -64,8 +65,9 @@ def choose(
 ) -> Choice:
     """Learn from the first part of each fold, judge the second, and take what judges best.
 
-    The measure is the log loss: on few pictures it tells more than the accuracy, because it also
-    hears how sure each judgment was.
+    The measure is the log loss at the best temperature. On few pictures it tells more than the accuracy,
+    because it also hears how sure each judgment was; without the temperature it would punish means over
+    views for being modest, which calibration mends anyway.
     """
     num_classes = len(learning.classes)
     if not folds:
@@ -91,13 +93,15 @@ def choose(
     judged = {way: np.concatenate(part) for way, part in parts.items()}
     held_out = np.concatenate([held for _, held in folds])
     truth = learning.targets[held_out]
-    losses = {way: _log_loss(truth, judgment) for way, judgment in judged.items()}
+    losses = {way: _log_loss(learning, held_out, judgment) for way, judgment in judged.items()}
     kind, average = min(losses, key=lambda way: losses[way])
     return Choice(kind, average, held_out, judged[kind, average], _told(truth, judged, losses))
 
 
-def _log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:
-    right = probabilities[np.arange(len(truth)), truth]
+def _log_loss(learning: Sides, places: Rows, probabilities: NDArray[np.float32]) -> float:
+    predictions = predictions_of(learning, places, probabilities)
+    calibrated = apply_temperature(predictions.probabilities, fit_temperature(predictions))
+    right = calibrated[np.arange(len(places)), learning.targets[np.sort(places)]]
     return float(-np.log(np.clip(right, 1e-12, 1.0)).mean())
 
 

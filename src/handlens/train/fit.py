@@ -107,7 +107,7 @@ def fit_head(
     saved_at = time.monotonic()
     while progress.epoch < spec.epochs and not _out_of_patience(progress, spec):
         seed = _seed(spec.seed, progress.epoch)
-        head.generator.manual_seed(seed)
+        head.chance.begin(seed)
         order = torch.Generator().manual_seed(seed)
         batches = training_batches(table, learned, targets, steps_per_epoch, order)
         if spec.mixup:

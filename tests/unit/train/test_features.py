@@ -282,7 +282,7 @@ def test_processes_that_are_killed_leave_a_store_to_go_on_with(tmp_path):
         assert known >= 5 * batches
         assert_holds(FeatureStore(folder), *range(known))
     store = FeatureStore(folder)
-    add(store, *(np.arange(200)[place] for place in store.missing(names(*range(200)))))
+    add(store, *store.missing(names(*range(200))))
     assert_holds(FeatureStore(folder), *range(200))
 
 
