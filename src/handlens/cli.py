@@ -3,12 +3,15 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from handlens import __version__
 from handlens.base.errors import HandlensError
+
+if TYPE_CHECKING:
+    from handlens.data.groups import GroupSpec
 
 app = typer.Typer(
     name="handlens",
@@ -111,6 +114,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the judgments, to a .parquet or .csv file.")
     ] = None,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
     label: Label = None,
     class_names: ClassNames = None,
     as_json: Json = False,
@@ -124,7 +130,8 @@ def evaluate(
     if data is None:
         metrics = trained.recompute()
     else:
-        metrics, judged = trained.evaluate(Samples.read(data, label=label, class_names=class_names))
+        samples = Samples.read(data, label=label, class_names=class_names)
+        metrics, judged = trained.evaluate(samples, group_spec(group, group_level, group_column))
         terminal.print_bad(judged.bad)
         if out:
             judged.write(out)
@@ -205,7 +212,7 @@ def split(
     spec = SplitSpec.parse(
         {"ratios": ratios, "folds": folds, "fold": fold, "seed": seed, "keep_given": False}, "The split"
     )
-    groups = GroupSpec.parse({"pattern": group, "level": group_level, "column": group_column}, "The grouping")
+    groups = group_spec(group, group_level, group_column) or GroupSpec()
     samples = Samples.read(data, label=label, class_names=class_names)
     checked = check(samples, DataSpec(group=groups))
     divided, told = divide(checked.samples, spec)
@@ -305,6 +312,14 @@ def backbones(
         terminal.print_table(("backbone", "weights at hand"), found)
 
 
+def group_spec(pattern: str | None, level: int | None, column: str | None) -> "GroupSpec | None":
+    """The group options as a spec; none where none was given."""
+    from handlens.data.groups import GroupSpec
+
+    given = {"pattern": pattern, "level": level, "column": column}
+    return GroupSpec.parse(given, "The grouping") if any(given.values()) else None
+
+
 def group_settings(pattern: str | None, level: int | None, column: str | None) -> list[str]:
     """The group options as settings of the recipe."""
     import json
@@ -324,6 +339,7 @@ def command_line(folder: Path | None = None) -> str:
 def show_run(folder: Path, as_json: bool) -> None:
     """The closing summary of a run."""
     from handlens import terminal
+    from handlens.report.html import verdict_of
     from handlens.trained import TrainedRun
 
     trained = TrainedRun(folder)
@@ -334,6 +350,7 @@ def show_run(folder: Path, as_json: bool) -> None:
         told: dict[str, Any] = {"run": str(folder), "report": str(trained.report_path)}
         terminal.print_json(told | {"metrics": trained.metrics.model_dump(mode="json")})
         return
+    terminal.print_verdict(verdict_of(trained.folder))
     terminal.print_metrics(trained.metrics)
     terminal.print_line(f"Took {sum(provenance['seconds'].values()):,.0f} s. Run: {folder}")
     terminal.print_line(f"Report: {trained.report_path}")

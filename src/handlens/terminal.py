@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from handlens.evaluate.results import Figure, Metrics
+from handlens.report.verdict import Verdict
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,6 +44,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """How good, how sure, and what to distrust."""
+    print_line(verdict.headline)
+    print_line()
+    if verdict.warnings:
+        print_line("What to distrust (the report says why and what to do):")
+        for doubt in verdict.warnings:
+            print_line(f"  - {doubt.title}")
+        print_line()
 
 
 def print_metrics(metrics: Metrics) -> None:

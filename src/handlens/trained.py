@@ -14,6 +14,8 @@ from handlens.base.choices import look_up
 from handlens.base.errors import HandlensError
 from handlens.base.files import whole_file
 from handlens.base.progress import progress
+from handlens.data.check import check
+from handlens.data.groups import GroupSpec
 from handlens.data.samples import SIDES, Samples
 from handlens.data.scan import scan
 from handlens.data.sides import Shot
@@ -138,48 +140,49 @@ class TrainedRun:
 
     def predict(self, pictures: Iterable[Path | str] | Path | str) -> Judged:
         """Judge pictures: files, or all in folders; probabilities are calibrated where they can be."""
-        named = (
-            [Path(pictures)] if isinstance(pictures, Path | str) else [Path(picture) for picture in pictures]
+        several = [pictures] if isinstance(pictures, Path | str) else pictures
+        paths = pictures_in([Path(picture) for picture in several])
+        facts = scan(paths, pixel_limit=self.recipe.data.pixel_limit)
+        bad = tuple((str(fact.path), fact.problem) for fact in facts if fact.problem)
+        good = [fact for fact in facts if fact.problem is None]
+        if not good:
+            raise HandlensError(f"None of the {len(paths)} pictures can be read. {bad[0][0]}: {bad[0][1]}.")
+        names = tuple(str(fact.path) for fact in good)
+        predictions = Predictions(
+            ids=names,
+            groups=names,
+            targets=None,
+            classes=self.facts.classes,
+            probabilities=self._probabilities([Shot(fact.path, fact.digest) for fact in good]),
         )
-        paths = pictures_in(named)
-        return self._judge(paths, [str(path) for path in paths], None, None)
+        return Judged(predictions, bad)
 
-    def evaluate(self, samples: Samples) -> tuple[Metrics, Judged]:
-        """Judge other labelled pictures, all of them, and say how good the judgment is."""
+    def evaluate(self, samples: Samples, group: GroupSpec | None = None) -> tuple[Metrics, Judged]:
+        """Judge other labelled pictures, all of them, and say how good the judgment is.
+
+        What they came from is told as in the run's recipe, or by `group`.
+        """
         unknown = sorted(set(samples.classes) - set(self.facts.classes))
         if unknown:
             raise HandlensError(
                 f"The run does not know {', '.join(map(repr, unknown))}. "
                 f"It knows {', '.join(self.facts.classes)}. Rename or leave out the others."
             )
-        table = samples.table
-        paths = [Path(path) for path in table["path"]]
-        judged = self._judge(paths, table["id"].to_list(), table["label"].to_list(), table["group"].to_list())
-        # The run's own temperature is already in these probabilities; none is fitted here.
-        return summarise({"data": judged.predictions}, None, None), judged
-
-    def _judge(
-        self,
-        paths: Sequence[Path],
-        names: Sequence[str],
-        labels: Sequence[str] | None,
-        groups: Sequence[str] | None,
-    ) -> Judged:
-        facts = scan(paths, pixel_limit=self.recipe.data.pixel_limit)
-        good = [place for place, fact in enumerate(facts) if fact.problem is None]
-        bad = tuple((names[place], fact.problem) for place, fact in enumerate(facts) if fact.problem)
-        if not good:
-            raise HandlensError(f"None of the {len(paths)} pictures can be read: {bad[0][0]}: {bad[0][1]}.")
+        data = self.recipe.data if group is None else self.recipe.data.model_copy(update={"group": group})
+        checked = check(samples, data)
+        table = checked.samples.table
         number = {name: at for at, name in enumerate(self.facts.classes)}
-        targets = np.array([number[labels[place]] for place in good], np.int64) if labels else None
         predictions = Predictions(
-            ids=tuple(names[place] for place in good),
-            groups=tuple(groups[place] if groups else names[place] for place in good),
-            targets=targets,
+            ids=tuple(table["id"]),
+            groups=tuple(table["group"]),
+            targets=np.array([number[label] for label in table["label"]], np.int64),
             classes=self.facts.classes,
-            probabilities=self._probabilities([Shot(paths[place], facts[place].digest) for place in good]),
+            probabilities=self._probabilities(
+                [Shot(Path(path), name) for path, name in table.select("path", "digest").iter_rows()]
+            ),
         )
-        return Judged(predictions, bad)
+        # The run's own temperature is already in these probabilities; none is fitted here.
+        return summarise({"data": predictions}, None, None), Judged(predictions, checked.bad)
 
     def _probabilities(self, shots: Sequence[Shot]) -> NDArray[np.float32]:
         """The calibrated mean over the views, computed now and kept nowhere."""
@@ -203,7 +206,10 @@ def pictures_in(named: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in named:
         if path.is_dir():
-            inside = sorted(Path(picture) for picture in Walk(path).pictures_below(str(path)))
+            walk = Walk(path)
+            below = walk.pictures_below(str(walk.root))
+            # Named as the person named the folder.
+            inside = sorted(path / walk.relative(picture) for picture in below)
             if not inside:
                 raise HandlensError(f"There is no picture in the folder {path}.")
             found += inside

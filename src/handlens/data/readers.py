@@ -16,7 +16,7 @@ from handlens.data.tables import (
     read_table,
     require_classes,
 )
-from handlens.data.walk import PICTURE_SUFFIXES, Row, Walk, absolute, shown
+from handlens.data.walk import PICTURE_SUFFIXES, Row, Walk, absolute, existing_folder, shown
 
 
 def read(
@@ -29,6 +29,8 @@ def read(
 ) -> Samples:
     """Recognise what `path` is and read it."""
     path = absolute(path)
+    if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
+        existing_folder(path)
     if path.is_file() or (not path.exists() and path.suffix.lower() in TABLE_SUFFIXES):
         if class_names is not None:
             raise HandlensError(f"Class names go with a folder of label files, but {path} is a table.")

@@ -102,10 +102,13 @@ class SplitReport(Spec):
             absent = [label for label, count in side.counts.items() if count == 0]
             if absent:
                 told.append(f"{side.name} has no picture of {join_names(absent)}.")
-        told.append(
-            "No class's share of a side differs from its share of all pictures by more than "
-            f"{self.worst_deviation_pp:.1f} percentage points ({self.worst_class} in {self.worst_side})."
-        )
+        if self.worst_deviation_pp < 0.05:
+            told.append("Every class has the same share of each side as of all pictures.")
+        else:
+            told.append(
+                "No class's share of a side differs from its share of all pictures by more than "
+                f"{self.worst_deviation_pp:.1f} percentage points ({self.worst_class} in {self.worst_side})."
+            )
         if self.leaks:
             told.append(
                 f"{len(self.leaks)} groups stand on more than one side, so figures will flatter: "

@@ -21,7 +21,7 @@ from handlens.provenance import Provenance
 from handlens.report import figures
 from handlens.report.cards import cards
 from handlens.report.thumbnails import data_uri, thumbnails
-from handlens.report.verdict import SamplesSummary, judge, judged_side, rests_on
+from handlens.report.verdict import SamplesSummary, Verdict, judge, judged_side, rests_on
 from handlens.report.words import count, percent, percent_interval
 from handlens.run import RunFolder
 
@@ -91,6 +91,14 @@ def write_report(run: RunFolder) -> Path:
     )
     write_text(run.report_path, text)
     return run.report_path
+
+
+def verdict_of(run: RunFolder) -> Verdict:
+    """What the top of the report says, for those who do not open it."""
+    metrics = Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path))
+    provenance = Provenance.parse(run.read_provenance(), str(run.provenance_path))
+    samples = Samples.from_manifest(run.samples_path).table
+    return judge(metrics, provenance, _summary(samples), run.read_history())
 
 
 def _environment() -> Environment:

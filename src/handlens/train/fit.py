@@ -34,8 +34,8 @@ class TrainSpec(Spec):
     """Passes over all views of all training pictures."""
     batch_size: int = Field(256, ge=2)
     """Pictures a step of the head; where they are few, fewer, so that an epoch has ten steps."""
-    patience: int | None = Field(None, ge=1)
-    """Stop after so many epochs without a better validation loss; needs a validation side."""
+    patience: int | None = Field(10, ge=1)
+    """Where there is a validation side: stop after so many epochs without a better loss on it."""
     folds: int = Field(5, ge=0)
     """Without a validation side: parts for cross-validation on the training side; 0 for none."""
     mixup: float = Field(0.0, ge=0)

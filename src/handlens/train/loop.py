@@ -8,6 +8,7 @@ from torch import Tensor
 
 from handlens.base.errors import HandlensError
 from handlens.train.losses import Loss
+from handlens.train.optim import plain_step
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Inputs (n, ...) and targets, (n,) or blended (n, classes), batch by batch."""
@@ -55,6 +56,7 @@ def stepper(
 ) -> Callable[[Tensor], None]:
     """A function that makes one step down a loss, at the learning rate that `rate` gives for its number."""
     number = first_step
+    take = plain_step(optimiser)
 
     def step(value: Tensor) -> None:
         nonlocal number
@@ -63,7 +65,7 @@ def stepper(
         optimiser.zero_grad(set_to_none=True)
         # The members share nothing: each must get the gradient that it would get alone.
         (value * members).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        take()
         number += 1
 
     return step

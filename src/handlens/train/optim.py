@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules by name."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -33,7 +34,7 @@ class ScheduleSpec(Spec):
 
 
 def leave_the_compiler_out() -> None:
-    """Keep PyTorch from importing its compiler for an optimiser that is never compiled.
+    """Keep PyTorch from importing its compiler for optimisers that are never compiled.
 
     The optimisers' methods import it only to switch it off for themselves: 900 modules and a second or
     more, a good part of a run on kept features. Each method looks first for a switched-off version of
@@ -42,7 +43,21 @@ def leave_the_compiler_out() -> None:
     for method in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
         inner = getattr(getattr(torch.optim.Optimizer, method), "__wrapped__", None)
         if inner is not None:
-            setattr(inner, "__dynamo_disable", inner)  # noqa: B010 (a plain name would be mangled)
+            setattr(inner, "__dynamo_disable", inner)
+
+
+def plain_step(optimiser: torch.optim.Optimizer) -> Callable[[], None]:
+    """The optimiser's step without its wrappers, which import the compiler too.
+
+    What they do besides, profiling and switching gradients off, is not wanted here and done here.
+    """
+    step = inspect.unwrap(type(optimiser).step)
+
+    def take() -> None:
+        with torch.no_grad():
+            step(optimiser)
+
+    return take
 
 
 def make_optimiser(spec: OptimiserSpec, network: nn.Module) -> torch.optim.Optimizer:

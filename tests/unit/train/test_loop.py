@@ -10,6 +10,7 @@ from torch.nn import functional
 from handlens.base.errors import HandlensError
 from handlens.models.heads import Head, HeadSpec
 from handlens.train.loop import run_epoch, stepper
+from handlens.train.optim import OptimiserSpec, make_optimiser
 
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS = torch.randn(23, 5, generator=GENERATOR)
@@ -88,6 +89,24 @@ def test_each_step_has_the_rate_of_its_number():
         step(2 * weight)
         expected -= 0.1 * number * 2
         assert weight.item() == pytest.approx(expected)
+
+
+def test_steps_are_those_of_the_optimiser_itself():
+    mine, theirs = layer(), layer()
+    optimiser = make_optimiser(OptimiserSpec(learning_rate=0.02, weight_decay=0.1), mine)
+    step = stepper(optimiser, lambda number: 0.02 / (1 + number), 0, members=1)
+    decay = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(decay, lr=0.02)
+    for number in range(6):
+        step(functional.cross_entropy(mine(INPUTS), TARGETS))
+        for group in reference.param_groups:
+            group["lr"] = 0.02 / (1 + number)
+        reference.zero_grad()
+        functional.cross_entropy(theirs(INPUTS), TARGETS).backward()
+        reference.step()
+    torch.testing.assert_close(mine.weight, theirs.weight)
+    torch.testing.assert_close(mine.bias, theirs.bias)
+    assert all(weight.requires_grad for weight in mine.parameters())
 
 
 def test_members_learn_as_they_would_alone():
