@@ -10,7 +10,7 @@ from pathlib import Path
 from handlens import __version__, provenance
 from handlens.base.errors import HandlensError
 from handlens.base.files import digest
-from handlens.base.progress import say
+from handlens.base.progress import progress, say
 from handlens.data.check import Checked, check
 from handlens.data.samples import Samples
 from handlens.data.sides import Sides
@@ -136,23 +136,25 @@ def train_head(
     head = Head(recipe.model.head, table.width, len(learning.classes), recipe.train.seed)
     state = load_state(run.state_path)
 
-    def save(progress: Progress) -> None:
-        save_state(run.state_path, progress.as_state())
-        save_head(run.last_path, progress.head, facts)
-        save_head(run.best_path, progress.best_head, facts)
-        run.write_history(progress.history)
+    def save(reached: Progress) -> None:
+        save_state(run.state_path, reached.as_state())
+        save_head(run.last_path, reached.head, facts)
+        save_head(run.best_path, reached.best_head, facts)
+        run.write_history(reached.history)
 
     val = learning.places("val")
-    fit_head(
-        head,
-        table,
-        learning.targets,
-        learning.places("train"),
-        val if len(val) else None,
-        recipe.train,
-        Progress.from_state(state) if state else None,
-        save,
-    )
+    with progress("Training", recipe.train.epochs, "epochs") as advance:
+        fit_head(
+            head,
+            table,
+            learning.targets,
+            learning.places("train"),
+            val if len(val) else None,
+            recipe.train,
+            Progress.from_state(state) if state else None,
+            save,
+            epoch_done=lambda: advance(1),
+        )
     return head
 
 

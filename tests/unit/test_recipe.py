@@ -150,7 +150,7 @@ def test_a_run_goes_on_only_with_its_own_recipe(tmp_path: Path) -> None:
     refuse_other_recipe(recipe, run)
     run.recipe_path.write_text(recipe.to_yaml(), encoding="utf-8")
     refuse_other_recipe(recipe, run)
-    with pytest.raises(Problems, match=r"train\.epochs: 30 there, 3 here"):
+    with pytest.raises(Problems, match=rf"train\.epochs: {recipe.train.epochs} there, 3 here"):
         refuse_other_recipe(Recipe.load("quick", ["train.epochs=3"]), run)
 
 

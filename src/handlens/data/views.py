@@ -5,7 +5,7 @@ the fourth view of a picture is the same in every run, which is what lets its fe
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from pydantic import Field, model_validator
 from handlens.base.files import digest
 from handlens.base.spec import Spec
 from handlens.data.image import PIXEL_LIMIT, JudgingView, open_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pixels = NDArray[np.uint8]
 
@@ -118,12 +121,8 @@ def draw_view(picture: Image.Image, generator: np.random.Generator, view: Traini
     zoom = generator.uniform(1 - view.scale, 1)
     if view.rotate or view.scale:
         height, width = pixels.shape[1:]
-        missing = _margin(height, width, view.rotate, view.scale)
-        while missing > 0:
-            # A picture can be mirrored only once at a time: a border at most as wide as itself.
-            border = min(missing, *(side - 1 for side in pixels.shape[1:]))
-            pixels = transform.pad(pixels, [border], padding_mode="reflect")
-            missing -= border
+        for axis, missing in enumerate(_missing(height, width, angle, zoom)):
+            pixels = _mirrored(pixels, axis, missing)
         bilinear = InterpolationMode.BILINEAR
         pixels = transform.affine(pixels, angle, [0, 0], zoom, [0.0, 0.0], interpolation=bilinear)
         pixels = transform.center_crop(pixels, [height, width])
@@ -143,11 +142,26 @@ def draw_view(picture: Image.Image, generator: np.random.Generator, view: Traini
     return drawn
 
 
-def _margin(height: int, width: int, rotate: float, scale: float) -> int:
-    """How wide a mirrored border must be so that no turned or shrunk picture shows black."""
-    radians = np.deg2rad(min(rotate, 45.0))
-    reach = float(np.cos(radians) + np.sin(radians)) * max(height, width) / (1 - scale)
-    return int(np.ceil((reach - min(height, width)) / 2)) + 1
+def _missing(height: int, width: int, angle: float, zoom: float) -> tuple[int, int]:
+    """How much wider a picture must be above and beside so that, turned and shrunk, it leaves no black."""
+    cosine, sine = abs(np.cos(np.deg2rad(angle))), abs(np.sin(np.deg2rad(angle)))
+    tall = (width * sine + height * cosine) / zoom
+    wide = (width * cosine + height * sine) / zoom
+    return int(np.ceil(max(0.0, tall - height) / 2)) + 1, int(np.ceil(max(0.0, wide - width) / 2)) + 1
+
+
+def _mirrored(pixels: "Tensor", axis: int, missing: int) -> "Tensor":
+    """The picture with a mirrored border above and below (axis 0), or left and right (axis 1)."""
+    from torchvision.transforms.v2 import functional as transform
+
+    while missing > 0:
+        side = pixels.shape[1 + axis]
+        # It can be mirrored only by less than itself at a time, and a single line only be repeated.
+        border = min(missing, side - 1) if side > 1 else missing
+        edges = [0, border] if axis == 0 else [border, 0]
+        pixels = transform.pad(pixels, edges, padding_mode="reflect" if side > 1 else "edge")
+        missing -= border
+    return pixels
 
 
 def _crop_box(

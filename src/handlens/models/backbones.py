@@ -3,6 +3,7 @@
 A backbone turns pictures into one feature map. Its pretrained classification head is dropped.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -212,7 +213,7 @@ def _timm(name: str, choice: WeightsChoice, seed: int) -> Backbone:
         source, file_digest = found.source, found.digest()
     elif choice == "pretrained":
         source = "timm's own weights"
-    trunk = TimmMap(network)
+    trunk = TimmMap(name, network)
     return Backbone(f"timm/{name}", trunk.eval(), source, file_digest or weights.digest_of(trunk), pretrained)
 
 
@@ -220,10 +221,11 @@ def _create_timm(name: str, from_hub: bool) -> Any:
     import timm
 
     try:
-        return timm.create_model(name, pretrained=from_hub, num_classes=0, global_pool="")
-    except TypeError:
-        # A few networks have no switch for their pooling.
-        return timm.create_model(name, pretrained=from_hub, num_classes=0)
+        try:
+            return timm.create_model(name, pretrained=from_hub, num_classes=0, global_pool="")
+        except (TypeError, AssertionError):
+            # Some networks have no switch for their pooling, or insist on one.
+            return timm.create_model(name, pretrained=from_hub, num_classes=0)
     except (OSError, RuntimeError) as error:
         if not from_hub:
             raise
@@ -235,24 +237,45 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-class TimmMap(nn.Module):
-    """A timm network that gives one feature map, whatever its own layout is."""
+class TimmFeatures(nn.Module):
+    """A timm network without what follows its features; by itself, so that it can be traced."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The features in the network's own layout."""
+        return self.network.forward_features(x)  # type: ignore[no-any-return]
+
+
+class TimmMap(nn.Module):
+    """A timm network that gives one feature map, whatever its own layout is."""
+
+    def __init__(self, name: str, network: Any) -> None:
+        super().__init__()
+        self.name = name
+        self.features = TimmFeatures(network)
         self.channels_last_map = getattr(network, "output_fmt", "NCHW") == "NHWC"
         self.num_prefix = int(getattr(network, "num_prefix_tokens", 0))
+        self.has_class_token = getattr(network, "cls_token", None) is not None
 
     def forward(self, x: Tensor) -> Tensor:
         """The map as (n, channels, height, width)."""
-        out: Tensor = self.network.forward_features(x)
-        if out.ndim == 3:
-            side = round((out.shape[1] - self.num_prefix) ** 0.5)
-            return tokens_to_map(out, self.num_prefix, side, (out.shape[1] - self.num_prefix) // side)
-        if out.ndim == 2:
-            return out[:, :, None, None]
-        return out.permute(0, 3, 1, 2) if self.channels_last_map else out
+        out = self.features(x)
+        if isinstance(out, Tensor) and out.ndim == 4:
+            return out.permute(0, 3, 1, 2) if self.channels_last_map else out
+        if isinstance(out, Tensor) and out.ndim == 3:
+            num_patches = out.shape[1] - self.num_prefix
+            side = math.isqrt(num_patches)
+            if side * side == num_patches:
+                # Registers are prefixes too, but say nothing about the picture.
+                kept = out if self.has_class_token else out[:, self.num_prefix :]
+                return tokens_to_map(kept, self.num_prefix if self.has_class_token else 0, side, side)
+        raise HandlensError(
+            f"timm/{self.name} gives no single feature map, so that Handlens cannot use it as a backbone. "
+            "'handlens backbones' lists others."
+        )
 
 
 # ours
@@ -264,7 +287,8 @@ def _handlens(name: str, choice: WeightsChoice, seed: int) -> Backbone:
         raise HandlensError(
             "handlens/nano carries its weights in the package: set model.weights to 'bundled'."
         )
-    trunk = nano.nano()
+    with torch.random.fork_rng(devices=[]):
+        trunk = nano.nano()
     if choice == "bundled":
         nano.draw_weights(trunk)
         source = f"inside the package: random so far (seed {nano.SEED}), nothing learned from other pictures"

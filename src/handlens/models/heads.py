@@ -74,7 +74,7 @@ class Dropout(nn.Module):
 
     def __init__(self, share: float, chance: Chance) -> None:
         super().__init__()
-        self.limit = round(256 * share)
+        self.limit = min(255, round(256 * share))
         self.chance = chance
 
     def forward(self, x: Tensor) -> Tensor:

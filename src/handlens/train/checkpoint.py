@@ -1,7 +1,6 @@
 """Weights and training state on disk: tensors only, whole or not there."""
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +71,8 @@ def load_state(path: Path) -> dict[str, Any] | None:
     try:
         # weights_only: a state file is data and never runs code.
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, ValueError, TypeError, KeyError, OSError, pickle.UnpicklingError):
+    except Exception:
+        # Damaged files bring out nearly every exception there is; what is raised here is about the file.
         raise HandlensError(
             f"{path} is damaged, so training cannot go on from it. Delete {path.parent} and give the same "
             "command again: it trains the head anew from the kept features."

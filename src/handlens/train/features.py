@@ -113,6 +113,8 @@ class FeatureStore:
         if len(raw) < DIGEST_BYTES or not raw.startswith(MAGIC):
             return
         self.width = int.from_bytes(raw[len(MAGIC) : DIGEST_BYTES], "little")
+        if not self.width:
+            return
         written = self.rows_path.stat().st_size // (4 * self.width) if self.rows_path.is_file() else 0
         known = min(len(raw) // DIGEST_BYTES - 1, written)
         keys = (raw[(at + 1) * DIGEST_BYTES : (at + 2) * DIGEST_BYTES] for at in range(known))

@@ -1,6 +1,7 @@
 """The frozen pass: pictures through a network that does not change, to rows of features."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from threading import Lock
 
 import numpy as np
@@ -50,12 +51,16 @@ class FrozenPass:
 
 
 def fold_batch_norms(trunk: nn.Module) -> nn.Module:
-    """The same function with each batch norm folded into the convolution before it (a copy)."""
+    """A copy that does the same, with each batch norm folded into the convolution before it."""
     from torch.fx.experimental.optimization import fuse
-    from torch.fx.proxy import TraceError
 
     try:
         return fuse(trunk)
-    except (TraceError, TypeError, ValueError, RuntimeError, AttributeError):
-        # Networks whose Python branches on their input cannot be traced; they run as they are.
-        return trunk
+    except Exception:
+        # Tracing runs foreign code on placeholders, which may raise anything. What cannot be traced as a
+        # whole is left as it is, and its parts are tried.
+        folded = deepcopy(trunk)
+        for name, part in folded.named_children():
+            if any(isinstance(module, nn.BatchNorm2d) for module in part.modules()):
+                setattr(folded, name, fold_batch_norms(part))
+        return folded

@@ -248,7 +248,6 @@ def test_registers_are_no_patches():
     assert_same(got[:, 24:, 1, 2], tokens[:, 4 + 1 * 4 + 2])
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the first register is taken for a class token")
 def test_without_a_class_token_there_are_only_patches():
     network = small_transformer(class_token=False, registers=2)
     with torch.inference_mode():
@@ -286,11 +285,6 @@ def test_timm_weights_in_a_folder_may_have_a_head(tmp_path, monkeypatch):
         assert torch.equal(backbone.trunk(picture(64)), network.forward_features(picture(64)))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(AssertionError, AttributeError, RuntimeError),
-    reason="listed by 'handlens backbones', but timm's own exceptions come through",
-)
 @pytest.mark.parametrize(
     "name",
     [
@@ -339,9 +333,6 @@ def test_nano_from_scratch_follows_its_seed():
     assert digests[0] == digests[1] != digests[2]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="PyTorch's layers draw first weights of their own"
-)
 def test_nano_draws_nothing_from_global_randomness():
     torch.manual_seed(5)
     before = torch.get_rng_state()

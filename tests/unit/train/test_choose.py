@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 from handlens.models.heads import HeadSpec
 from handlens.train.choose import choose, validation_folds
 from handlens.train.fit import TrainSpec
+from handlens.train.losses import LossSpec
 from handlens.train.optim import OptimiserSpec
 
 WIDTH = 8
@@ -140,6 +141,24 @@ def test_the_mean_over_views_is_taken_where_it_helps(help_each_other, table_of, 
     choice = choose({"mild": table_of(*views)}, learning, folds, HeadSpec(), TRAIN, (False, True))
     assert choice.average is help_each_other
     assert len(choice.sentences) == 2
+
+
+def test_views_that_judge_all_right_are_taken_before_views_with_an_error(table_of, sides_of):
+    generator = np.random.default_rng(0)
+    targets = np.arange(100) % 2
+    features = generator.normal(size=(100, WIDTH)) * 0.1
+    features[:, 0] += 3 * (2 * targets - 1)
+    slip = features.copy()
+    slip[7, 0] *= -0.3
+    learning = sides_of(targets, ["train"] * 100)
+    folds, _ = validation_folds(learning, 5, seed=0)
+    # Smoothing, like blending, makes judgments modest.
+    train = TRAIN.model_copy(update={"loss": LossSpec(smoothing=0.1)})
+    tables = {"slip": table_of(slip), "perfect": table_of(features)}
+    choice = choose(tables, learning, folds, HeadSpec(), train, (False,))
+    accuracies = {sentence.split()[0]: "accuracy 1.000" in sentence for sentence in choice.sentences}
+    assert accuracies == {"slip": False, "perfect": True}
+    assert choice.kind == "perfect"
 
 
 def test_without_validation_the_first_is_taken_and_nothing_claimed(table_of, sides_of):

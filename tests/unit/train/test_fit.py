@@ -209,7 +209,7 @@ def overfitting(table_of):
 def test_the_best_epoch_is_kept(table_of):
     table, classes, learned, judged = overfitting(table_of)
     model = new_head()
-    spec = TrainSpec(epochs=25, optimiser=OptimiserSpec(learning_rate=3e-2))
+    spec = TrainSpec(epochs=25, patience=None, optimiser=OptimiserSpec(learning_rate=3e-2))
     progress = fit_head(model, table, classes, learned, judged, spec)
     losses = [row["val_loss"] for row in progress.history]
     assert len(losses) == 25

@@ -79,16 +79,12 @@ def test_a_network_that_cannot_be_traced_runs_as_it_is():
     assert folded(-torch.ones(2)).tolist() == [-2, -2]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="TimmMap's branches keep its norms from folding"
-)
 def test_the_norms_of_timm_networks_are_folded_too():
     trunk = backbones.create("timm/mobilenetv3_small_050", "none").trunk
     assert num_norms(trunk) > 0
     assert num_norms(fold_batch_norms(trunk)) == 0
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="an untraceable trunk is converted in place")
 def test_the_given_network_keeps_its_precision():
     trunk = backbones.create("timm/convnext_atto", "none").trunk
     FrozenPass(trunk, pool.average, "imagenet", Device(CPU, torch.bfloat16))
