@@ -89,7 +89,7 @@ def weights_file() -> Path:
 
 
 def precision() -> str:
-    from handlens.train.device import choose_device
+    from handlens.training.device import choose_device
 
     return str(choose_device("auto").dtype).removeprefix("torch.")
 

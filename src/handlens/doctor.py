@@ -50,7 +50,7 @@ def _libraries() -> list[Finding]:
 
 def _arithmetic() -> Finding:
     try:
-        from handlens.train.device import choose_device
+        from handlens.training.device import choose_device
     except (ImportError, OSError) as error:
         return Finding("Arithmetic", "bad", f"torch does not work: {error}", "Install torch again.")
     device = choose_device("auto")

@@ -25,12 +25,12 @@ from handlens.recipe import Recipe, refuse_other_recipe
 from handlens.report.html import write_report
 from handlens.report.views import write_views
 from handlens.run import RunFolder
-from handlens.train.checkpoint import HeadFacts, load_state, save_head, save_state
-from handlens.train.choose import Choice, choose, validation_folds
-from handlens.train.device import a_core_a_batch, choose_device
-from handlens.train.extract import Extractor
-from handlens.train.fit import Progress, fit_head
-from handlens.train.table import FeatureTable
+from handlens.training.checkpoint import HeadFacts, load_state, save_head, save_state
+from handlens.training.choose import Choice, choose, validation_folds
+from handlens.training.device import a_core_a_batch, choose_device
+from handlens.training.extract import Extractor
+from handlens.training.fit import Progress, fit_head
+from handlens.training.table import FeatureTable
 
 IDENTITY = ("id", "digest", "label", "group", "split")
 """The columns that make a picture's part in a run."""

@@ -18,7 +18,7 @@ from handlens.data.split import SplitSpec
 from handlens.data.views import ViewsSpec
 from handlens.models.build import ModelSpec
 from handlens.run import RunFolder
-from handlens.train.fit import TrainSpec
+from handlens.training.fit import TrainSpec
 
 STARTERS = resources.files("handlens") / "recipes"
 

@@ -28,9 +28,9 @@ from handlens.evaluate.summary import summarise
 from handlens.models.heads import Head
 from handlens.recipe import Recipe
 from handlens.run import RunFolder
-from handlens.train.checkpoint import HeadFacts, load_head
-from handlens.train.device import choose_device
-from handlens.train.extract import Extractor
+from handlens.training.checkpoint import HeadFacts, load_head
+from handlens.training.device import choose_device
+from handlens.training.extract import Extractor
 
 ENDINGS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
     "csv": lambda table, path: table.write_csv(path),

@@ -9,7 +9,7 @@ import torch
 from handlens.models.build import ModelSpec
 from handlens.models.heads import Head, HeadSpec
 from handlens.models.pool import POOLS
-from handlens.train.checkpoint import HeadFacts, load_head, save_head
+from handlens.training.checkpoint import HeadFacts, load_head, save_head
 
 KINDS = get_args(HeadSpec.model_fields["kind"].annotation)
 HEADS = [HeadSpec(kind=kind, members=members, hidden=6) for kind, members in itertools.product(KINDS, (1, 3))]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handlens.models.heads import Head, HeadSpec
-from handlens.train.losses import LOSSES, LossSpec, make_loss
+from handlens.training.losses import LOSSES, LossSpec, make_loss
 
 TARGETS = torch.tensor([0, 2, 1, 1, 2, 0])
 WEIGHTS = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64)

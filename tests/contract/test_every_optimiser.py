@@ -6,8 +6,15 @@ import pytest
 import torch
 
 from handlens.models.heads import Head, HeadSpec
-from handlens.train.loop import stepper
-from handlens.train.optim import OPTIMISERS, SCHEDULES, OptimiserSpec, ScheduleSpec, make_optimiser, rate_at
+from handlens.training.loop import stepper
+from handlens.training.optim import (
+    OPTIMISERS,
+    SCHEDULES,
+    OptimiserSpec,
+    ScheduleSpec,
+    make_optimiser,
+    rate_at,
+)
 
 
 def test_the_specs_name_every_choice_and_no_other():

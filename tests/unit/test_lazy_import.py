@@ -49,19 +49,7 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
         _ = handlens.trian
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("HandlensError", "Recipe", "Samples", "TrainedRun", "load_run"),
-        pytest.param(
-            "train",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="once anything has imported the package handlens.train, the name means that",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", ["HandlensError", "Recipe", "Samples", "TrainedRun", "load_run", "train"])
 def test_a_public_name_stays_what_it_is(name: str) -> None:
     # In a new interpreter, since it depends on what was imported before.
     code = f"""

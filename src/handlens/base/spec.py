@@ -113,6 +113,13 @@ def read_yaml_file(path: Path) -> Any:
     return read_yaml(text, str(path))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Puts quotation marks around the words that our reader would take for something else."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
 def write_yaml(values: Any) -> str:
     """YAML text in the order of the fields, with words in any script kept readable."""
-    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100))
+    return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))

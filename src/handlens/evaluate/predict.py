@@ -8,7 +8,7 @@ from torch import Tensor
 from handlens.data.sides import Rows, Sides
 from handlens.evaluate.predictions import Predictions
 from handlens.models.heads import Head
-from handlens.train.table import JUDGED_AT_ONCE, FeatureTable
+from handlens.training.table import JUDGED_AT_ONCE, FeatureTable
 
 
 def judge_rows(head: Head, table: FeatureTable, pictures: Rows, average: bool) -> NDArray[np.float32]:

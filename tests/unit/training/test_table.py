@@ -6,8 +6,8 @@ import torch
 
 from handlens.evaluate.predict import judge_rows
 from handlens.models.heads import Head, HeadSpec
-from handlens.train import table as table_module
-from handlens.train.table import blended, judging_batches, training_batches
+from handlens.training import table as table_module
+from handlens.training.table import blended, judging_batches, training_batches
 
 GENERATOR = np.random.default_rng(0)
 VIEWS = GENERATOR.normal(3, 2, (3, 20, 4)).astype(np.float32)
@@ -25,8 +25,8 @@ def test_rows_and_mixed_rows_against_numpy(table_of):
 
 
 def test_a_picture_that_stands_twice_has_one_row(tmp_path):
-    from handlens.train.features import FeatureStore
-    from handlens.train.table import FeatureTable
+    from handlens.training.features import FeatureStore
+    from handlens.training.table import FeatureTable
 
     store = FeatureStore(tmp_path / "store")
     with store.writing():

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from handlens.data.sides import Rows
-from handlens.train.features import FeatureStore
+from handlens.training.features import FeatureStore
 
 JUDGED_AT_ONCE = 1024
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from handlens.base.parallel import in_order
-from handlens.train import device
-from handlens.train.device import Device, a_core_a_batch, choose_device, on_one_core
+from handlens.training import device
+from handlens.training.device import Device, a_core_a_batch, choose_device, on_one_core
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from handlens.base.errors import HandlensError
-from handlens.train import features
-from handlens.train.features import FeatureStore
+from handlens.training import features
+from handlens.training.features import FeatureStore
 
 WIDTH = 3
 HEADER = 16
@@ -230,7 +230,7 @@ WRITER = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from handlens.train.features import FeatureStore
+from handlens.training.features import FeatureStore
 
 folder, start, stop, pause = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 name = lambda n: f"{n * 0x9E3779B97F4A7C15 % 2**128:032x}"

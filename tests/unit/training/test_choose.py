@@ -10,10 +10,10 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from handlens.models.heads import HeadSpec
-from handlens.train.choose import choose, validation_folds
-from handlens.train.fit import TrainSpec
-from handlens.train.losses import LossSpec
-from handlens.train.optim import OptimiserSpec
+from handlens.training.choose import choose, validation_folds
+from handlens.training.fit import TrainSpec
+from handlens.training.losses import LossSpec
+from handlens.training.optim import OptimiserSpec
 
 WIDTH = 8
 TRAIN = TrainSpec(epochs=15, optimiser=OptimiserSpec(learning_rate=1e-2))
@@ -153,7 +153,7 @@ def test_views_that_judge_all_right_are_taken_before_views_with_an_error(table_o
     learning = sides_of(targets, ["train"] * 100)
     folds, _ = validation_folds(learning, 5, seed=0)
     # Smoothing, like blending, makes judgments modest.
-    train = TRAIN.model_copy(update={"loss": LossSpec(smoothing=0.1)})
+    train = TRAIN.model_copy(update={"epochs": 60, "loss": LossSpec(smoothing=0.1)})
     tables = {"slip": table_of(slip), "perfect": table_of(features)}
     choice = choose(tables, learning, folds, HeadSpec(), train, (False,))
     accuracies = {sentence.split()[0]: "accuracy 1.000" in sentence for sentence in choice.sentences}

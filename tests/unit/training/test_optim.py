@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from handlens.models.heads import Head, HeadSpec
-from handlens.train.optim import OptimiserSpec, ScheduleSpec, make_optimiser, rate_at
+from handlens.training.optim import OptimiserSpec, ScheduleSpec, make_optimiser, rate_at
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from handlens.base.errors import HandlensError
 from handlens.evaluate.predict import judge_rows
 from handlens.models.heads import Head, HeadSpec
-from handlens.train import fit
-from handlens.train.checkpoint import load_state, save_state
-from handlens.train.fit import Progress, TrainSpec, fit_head, num_steps
-from handlens.train.losses import LossSpec
-from handlens.train.optim import OptimiserSpec, ScheduleSpec
+from handlens.training import fit
+from handlens.training.checkpoint import load_state, save_state
+from handlens.training.fit import Progress, TrainSpec, fit_head, num_steps
+from handlens.training.losses import LossSpec
+from handlens.training.optim import OptimiserSpec, ScheduleSpec
 
 WIDTH, CLASSES = 8, 3
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from handlens.base.errors import HandlensError
-from handlens.train.losses import Loss
-from handlens.train.optim import plain_step
+from handlens.training.losses import Loss
+from handlens.training.optim import plain_step
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Inputs (n, ...) and targets, (n,) or blended (n, classes), batch by batch."""

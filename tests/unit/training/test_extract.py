@@ -13,9 +13,9 @@ from handlens.data.sides import Shot
 from handlens.data.views import TrainingView, ViewsSpec, training_view
 from handlens.models.build import ModelSpec
 from handlens.models.pool import average
-from handlens.train.device import Device
-from handlens.train.extract import Extractor
-from handlens.train.frozen import FrozenPass
+from handlens.training.device import Device
+from handlens.training.extract import Extractor
+from handlens.training.frozen import FrozenPass
 
 SIZE = 32
 DEVICE = Device(torch.device("cpu"), torch.float32)
@@ -134,7 +134,7 @@ def test_the_order_of_the_pictures_does_not_matter(shots, monkeypatch, tmp_path)
 
 
 def test_what_was_computed_before_a_stop_is_kept(shots, passed, monkeypatch):
-    from handlens.train import extract
+    from handlens.training import extract
 
     original = extract.judge
 

@@ -18,12 +18,12 @@ from handlens.data.split import fold_sides
 from handlens.evaluate.calibration import apply_temperature
 from handlens.evaluate.predict import judge_rows
 from handlens.models.heads import Head, HeadSpec
-from handlens.train.device import on_one_core
-from handlens.train.fit import TrainSpec, fit_head
-from handlens.train.table import FeatureTable
+from handlens.training.device import on_one_core
+from handlens.training.fit import TrainSpec, fit_head
+from handlens.training.table import FeatureTable
 
 TEMPERATURES = np.geomspace(0.05, 20, 60).tolist()
-"""Tried for every way: where all judgments are right the sharpest is best, which keeps the comparison fair."""
+"""Tried for every way. Where all judgments are right the sharpest is best, so that they win."""
 
 Folds = Sequence[tuple[Rows, Rows]]
 """Pairs of places: to learn from, and to be judged on."""

@@ -16,10 +16,10 @@ from handlens.models import backbones
 from handlens.models.backbones import Backbone
 from handlens.models.build import ModelSpec
 from handlens.models.pool import POOLS
-from handlens.train.device import Device, a_core_a_batch, on_one_core
-from handlens.train.features import FeatureStore
-from handlens.train.frozen import FrozenPass
-from handlens.train.table import FeatureTable
+from handlens.training.device import Device, a_core_a_batch, on_one_core
+from handlens.training.features import FeatureStore
+from handlens.training.frozen import FrozenPass
+from handlens.training.table import FeatureTable
 
 # Raise it when the same pictures and settings would give other features than before.
 FEATURES_VERSION = 1

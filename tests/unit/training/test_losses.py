@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
-from handlens.train.losses import LossSpec, make_loss
+from handlens.training.losses import LossSpec, make_loss
 
 GENERATOR = np.random.default_rng(0)
 SCORES = GENERATOR.normal(size=(40, 4)) * 3

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from handlens.data.image import normalise
-from handlens.train.device import Device
+from handlens.training.device import Device
 
 
 class FrozenPass:

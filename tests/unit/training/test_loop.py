@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from handlens.base.errors import HandlensError
 from handlens.models.heads import Head, HeadSpec
-from handlens.train.loop import run_epoch, stepper
-from handlens.train.optim import OptimiserSpec, make_optimiser
+from handlens.training.loop import run_epoch, stepper
+from handlens.training.optim import OptimiserSpec, make_optimiser
 
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS = torch.randn(23, 5, generator=GENERATOR)

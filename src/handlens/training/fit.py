@@ -14,11 +14,11 @@ from torch import Tensor
 from handlens.base.spec import Spec
 from handlens.data.sides import Rows
 from handlens.models.heads import Head
-from handlens.train.device import PrecisionChoice
-from handlens.train.loop import run_epoch, stepper
-from handlens.train.losses import LossSpec, make_loss
-from handlens.train.optim import OptimiserSpec, ScheduleSpec, make_optimiser, rate_at
-from handlens.train.table import FeatureTable, blended, judging_batches, training_batches
+from handlens.training.device import PrecisionChoice
+from handlens.training.loop import run_epoch, stepper
+from handlens.training.losses import LossSpec, make_loss
+from handlens.training.optim import OptimiserSpec, ScheduleSpec, make_optimiser, rate_at
+from handlens.training.table import FeatureTable, blended, judging_batches, training_batches
 
 # A save costs milliseconds and saves at most this much work; results never depend on when it happens.
 SAVE_EVERY_S = 5.0

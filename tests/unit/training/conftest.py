@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from handlens.data.sides import Shot, Sides
-from handlens.train.features import FeatureStore
-from handlens.train.table import FeatureTable
+from handlens.training.features import FeatureStore
+from handlens.training.table import FeatureTable
 
 
 @pytest.fixture(autouse=True)

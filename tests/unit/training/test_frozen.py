@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from handlens.models import backbones, pool
-from handlens.train.device import Device
-from handlens.train.frozen import FrozenPass, fold_batch_norms
+from handlens.training.device import Device
+from handlens.training.frozen import FrozenPass, fold_batch_norms
 
 CPU = torch.device("cpu")
 NAMES = [
