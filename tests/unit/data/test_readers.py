@@ -162,7 +162,7 @@ class TestFolders:
             Samples.read(root.with_name("photoss"))
         with pytest.raises(HandlensError, match=r"1\.png is a file"):
             Samples.from_folder(root / "A" / "1.png")
-        with pytest.raises(HandlensError, match=r"not a table that can be read"):
+        with pytest.raises(HandlensError, match=r"1\.png is a file, and a folder of pictures was meant"):
             Samples.read(root / "A" / "1.png")
         with pytest.raises(HandlensError, match=r"the label 'ore'.*is not a table"):
             Samples.read(root, label="ore")
