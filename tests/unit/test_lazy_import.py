@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "matplotlib", "polars", "numpy", "PIL")
+HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "polars", "numpy", "PIL")
 
 
 def loaded_after(code: str) -> set[str]:

@@ -1,64 +1,20 @@
-"""Figures as SVG: the same bytes for the same run, readable on light and on dark paper.
+"""Figures as SVG: the same bytes for the same run, readable on light and on dark paper."""
 
-Matplotlib is imported inside the functions, because it takes longer than everything else here.
-"""
-
-import io
-import logging
 import math
-import re
-import unicodedata
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
 from handlens.evaluate.results import ClassResult, ReliabilityBin
+from handlens.report.svg import NAMESPACE, Drawing, Pen, Scale, nice_ticks, span, text_width
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-# Stands for "the colour of the text around the figure" while Matplotlib draws.
-INK = "#010203"
 # Blue, vermilion and green of Okabe and Ito, which colour-blind people tell apart.
 BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
 # What the page calls these colours; it has brighter ones for dark paper.
 PAGE_COLOURS = {BLUE: "--blue", VERMILION: "--vermilion", GREEN: "--green"}
 
 MOST_CLASSES_WITH_NUMBERS = 20
-
-_LOOK: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    # A class called "$x$" is a name, not a formula.
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "axes.facecolor": "none",
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "grid.color": INK,
-    "grid.alpha": 0.14,
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "legend.labelcolor": INK,
-    "lines.linewidth": 1.8,
-    "figure.facecolor": "none",
-}
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes | None:
@@ -70,25 +26,27 @@ def draw_curves(history: Sequence[Mapping[str, Any]]) -> bytes | None:
     ]
     if not panels:
         return None
-    from matplotlib.ticker import MaxNLocator
-
-    with _drawing("curves"):
-        canvas = _canvas(4.4, 0.5 + 1.9 * len(panels))
-        for place, (title, curves) in enumerate(panels, start=1):
-            axes = canvas.add_subplot(len(panels), 1, place)
-            for name, points in curves.items():
-                colour, dash = (BLUE, "-") if name == "training" else (VERMILION, (0, (4, 1.5)))
-                # A single epoch is a point, which a line alone would not show.
-                marker = "o" if len(points) < 3 else ""
-                axes.plot(*zip(*points, strict=True), color=colour, ls=dash, marker=marker, label=name)
-            axes.set_title(title)
-            axes.grid(visible=True)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            if place == 1:
-                axes.legend(loc="best")
-        axes.set_xlabel("epoch")
-        canvas.subplots_adjust(left=0.12, right=0.97, top=0.93, bottom=0.12, hspace=0.35)
-        return _svg(canvas)
+    spans = [span([height for curve in curves.values() for _, height in curve]) for _, curves in panels]
+    y_ticks = [nice_ticks(low, high, most=7) for low, high in spans]
+    left = _room(words for ticks in y_ticks for words in ticks.values()) + 4
+    right, panel = 308.0, 142.0
+    drawing = Drawing(317, panel * len(panels) + 18)
+    for place, (title, curves) in enumerate(panels):
+        top = panel * place
+        epochs = [epoch for curve in curves.values() for epoch, _ in curve]
+        x = Scale(*span(epochs), left, right)
+        y = Scale(*spans[place], top + 124, top + 24)
+        # No tick before the first epoch, nor after the last.
+        x_ticks = nice_ticks(min(epochs), max(epochs), most=8, whole=True)
+        drawing.axes(x, y, x_ticks, y_ticks[place])
+        pens = {name: _curve_pen(name, curve) for name, curve in curves.items()}
+        for name, curve in curves.items():
+            _marked_line(drawing, [(x(epoch), y(height)) for epoch, height in curve], pens[name])
+        drawing.text(title, (left, top + 14), size=10, bold=True)
+        if place == 0:
+            drawing.legend(pens, (right + 10, top + 14), anchor="end")
+    drawing.text("epoch", ((left + right) / 2, drawing.height - 9), anchor="middle")
+    return drawing.svg()
 
 
 def _curves(history: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tuple[float, float]]]:
@@ -105,157 +63,117 @@ def _curves(history: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tu
     return curves
 
 
+def _curve_pen(name: str, curve: Sequence[tuple[float, float]]) -> Pen:
+    colour, dash = (BLUE, "") if name == "training" else (VERMILION, "7 3")
+    # A single epoch is a point, which a line alone would not show.
+    return Pen(colour, width=1.8, dash=dash, mark="circle" if len(curve) < 3 else "", mark_size=7)
+
+
+def _marked_line(drawing: Drawing, points: Sequence[tuple[float, float]], pen: Pen) -> None:
+    drawing.line(points, pen)
+    for point in points:
+        drawing.mark(point, pen)
+
+
 def draw_confusion(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> bytes:
     """Which class was taken for which, as shares of the true class."""
-    from matplotlib.collections import PolyCollection
-
     num = len(classes)
-    names = [_printable(name) for name in classes]
-    cell = 0.42 if num <= MOST_CLASSES_WITH_NUMBERS else 0.22
-    room = max(map(_width, names)) * 0.075 + 0.5
-    with _drawing("confusion"):
-        width, height = room + num * cell + 0.15, room + num * cell + 0.15
-        canvas = _canvas(width, height)
-        axes = canvas.add_axes((room / width, room / height, num * cell / width, num * cell / height))
-        # Only cells that hold something are drawn: most of a large matrix is empty.
-        filled = [(x, y, number) for y, row in enumerate(confusion) for x, number in enumerate(row) if number]
-        shares = [number / sum(confusion[y]) for _, y, number in filled]
-        squares = [[(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)] for x, y, _ in filled]
-        axes.add_collection(PolyCollection(squares, facecolors=[(0, 0.45, 0.7, 0.75 * it) for it in shares]))
-        if num <= MOST_CLASSES_WITH_NUMBERS:
-            for x, y, number in filled:
-                axes.text(x + 0.5, y + 0.5, str(number), ha="center", va="center", fontsize=8)
-        middles = [place + 0.5 for place in range(num)]
-        axes.set_xticks(middles, names, rotation=90)
-        axes.set_yticks(middles, names)
-        axes.tick_params(length=0, labelsize=9 if num <= MOST_CLASSES_WITH_NUMBERS else 8)
-        axes.set_xlim(0, num)
-        axes.set_ylim(num, 0)
-        axes.set_xlabel("said")
-        axes.set_ylabel("true")
-        return _svg(canvas)
+    few = num <= MOST_CLASSES_WITH_NUMBERS
+    cell, size = (30.0, 9.0) if few else (16.0, 8.0)
+    room = _room(classes, size) + 22
+    drawing = Drawing(room + num * cell + 10, room + num * cell + 10)
+    x = Scale(0, num, room, room + num * cell)
+    y = Scale(0, num, 10, 10 + num * cell)
+    for true, row in enumerate(confusion):
+        for said, number in enumerate(row):
+            # Only cells that hold something are drawn: most of a large matrix is empty.
+            if number:
+                drawing.rectangle(x(said), y(true), cell, cell, BLUE, 0.75 * number / sum(row))
+                if few:
+                    drawing.text(str(number), (x(said + 0.5), y(true + 0.5)), size=8, anchor="middle")
+    names = {place + 0.5: _shortened(name) for place, name in enumerate(classes)}
+    drawing.axes(x, y, names, names, grid="", size=size, turned=True)
+    drawing.text("said", (x(num / 2), drawing.height - 9), anchor="middle")
+    drawing.text("true", (9, y(num / 2)), anchor="middle", turned=True)
+    return drawing.svg()
 
 
 def draw_classes(per_class: Mapping[str, ClassResult]) -> bytes:
     """Precision, recall and F1 of each class with their intervals."""
-    names = [_printable(name) for name in per_class]
-    room = max(map(_width, names)) * 0.075 + 0.25
-    with _drawing("classes"):
-        width, height = room + 4.2, 0.9 + 0.42 * len(names)
-        canvas = _canvas(width, height)
-        axes = canvas.add_axes((room / width, 0.5 / height, 4.0 / width, (height - 0.9) / height))
-        parts = (("precision", BLUE, "o"), ("recall", VERMILION, "s"), ("f1", GREEN, "D"))
-        for offset, (key, colour, marker) in zip((-0.22, 0.0, 0.22), parts, strict=True):
-            figures = [getattr(result, key) for result in per_class.values()]
-            places = [place + offset for place in range(len(figures))]
-            axes.hlines(
-                places,
-                [figure.low for figure in figures],
-                [figure.high for figure in figures],
-                color=colour,
-                lw=1.4,
-            )
-            label = "F1" if key == "f1" else key
-            axes.plot([figure.value for figure in figures], places, marker, color=colour, ms=4, label=label)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.grid(visible=True, axis="x")
-        axes.tick_params(axis="y", length=0)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
-        return _svg(canvas)
+    num = len(per_class)
+    left, top, row = _room(per_class) + 4, 26.0, 30.0
+    drawing = Drawing(left + 300, top + num * row + 22)
+    x = Scale(-0.02, 1.02, left, left + 288)
+    y = Scale(-0.5, num - 0.5, top, top + num * row)
+    names = {float(place): _shortened(name) for place, name in enumerate(per_class)}
+    drawing.axes(x, y, nice_ticks(0, 1), names, grid="x")
+    pens = {
+        "precision": Pen(BLUE, mark="circle"),
+        "recall": Pen(VERMILION, mark="square"),
+        "F1": Pen(GREEN, mark="diamond"),
+    }
+    for place, result in enumerate(per_class.values()):
+        figures = (result.precision, result.recall, result.f1)
+        for offset, figure, pen in zip((-0.22, 0.0, 0.22), figures, pens.values(), strict=True):
+            height = y(place + offset)
+            drawing.line([(x(figure.low), height), (x(figure.high), height)], pen)
+            drawing.mark((x(figure.value), height), pen)
+    drawing.legend(pens, (left, 12))
+    return drawing.svg()
 
 
 def draw_reliability(
     bins: Sequence[ReliabilityBin], calibrated: Sequence[ReliabilityBin] | None = None
 ) -> bytes:
     """Confidence against the share that is right, before and after temperature scaling."""
-    with _drawing("reliability"):
-        canvas = _canvas(4.2, 4.2)
-        axes = canvas.add_axes((0.14, 0.12, 0.83, 0.83))
-        axes.plot([0, 1], [0, 1], color=INK, alpha=0.45, lw=1, ls=(0, (2, 2)), label="as sure as it is right")
-        _reliability_line(
-            axes, bins, VERMILION, "s", "as the network says it" if calibrated else "confidence"
-        )
-        if calibrated:
-            _reliability_line(axes, calibrated, BLUE, "o", "after temperature scaling")
-        axes.set_xlim(0, 1.02)
-        axes.set_ylim(0, 1.02)
-        axes.set_aspect("equal")
-        axes.grid(visible=True)
-        axes.set_xlabel("confidence")
-        axes.set_ylabel("share that is right")
-        axes.legend(loc="upper left")
-        return _svg(canvas)
+    said = Pen(VERMILION, width=1.3, mark="square", mark_size=4.5)
+    lines = {"as the network says it" if calibrated else "confidence": (bins, said)}
+    if calibrated:
+        scaled = Pen(BLUE, width=1.3, mark="circle", mark_size=4.5)
+        lines["after temperature scaling"] = (calibrated, scaled)
+    ideal = Pen(width=1, dash="2 2", opacity=0.45)
+    legend = {"as sure as it is right": ideal} | {words: pen for words, (_, pen) in lines.items()}
+
+    left, top, side = 46.0, 14.0 * len(legend) + 10, 244.0
+    drawing = Drawing(left + side + 12, top + side + 38)
+    x, y = Scale(0, 1.02, left, left + side), Scale(0, 1.02, top + side, top)
+    drawing.axes(x, y, nice_ticks(0, 1), nice_ticks(0, 1))
+    drawing.line([(x(0), y(0)), (x(1), y(1))], ideal)
+    for told, pen in lines.values():
+        _reliability_line(drawing, x, y, told, pen)
+    for place, (words, pen) in enumerate(legend.items()):
+        drawing.legend({words: pen}, (left, 10 + 14 * place))
+    drawing.text("confidence", (x(0.5), drawing.height - 10), anchor="middle")
+    drawing.text("share that is right", (10, y(0.5)), anchor="middle", turned=True)
+    return drawing.svg()
 
 
-def _reliability_line(
-    axes: "Axes", bins: Sequence[ReliabilityBin], colour: str, marker: str, label: str
-) -> None:
+def _reliability_line(drawing: Drawing, x: Scale, y: Scale, bins: Sequence[ReliabilityBin], pen: Pen) -> None:
     filled = [bin_ for bin_ in bins if bin_.n]
+    points = [(x(bin_.confidence), y(bin_.accuracy)) for bin_ in filled]
+    _marked_line(drawing, points, pen)
     fullest = max(bin_.n for bin_ in filled)
-    confidence = [bin_.confidence for bin_ in filled]
-    accuracy = [bin_.accuracy for bin_ in filled]
-    axes.plot(confidence, accuracy, color=colour, lw=1.3, label=label, marker=marker, ms=3.5)
-    # The area says how many pictures a point stands for, so that a lonely one does not alarm.
-    sizes = [12 + 240 * bin_.n / fullest for bin_ in filled]
-    axes.scatter(confidence, accuracy, s=sizes, marker=marker, color=colour, alpha=0.22, lw=0)
+    pale = Pen(pen.colour, opacity=0.22, mark=pen.mark)
+    for point, bin_ in zip(points, filled, strict=True):
+        # The area says how many pictures a point stands for, so that a lonely one does not alarm.
+        drawing.mark(point, pale, size=math.sqrt(12 + 240 * bin_.n / fullest))
 
 
 def for_page(svg: bytes, alt: str) -> Markup:
     """A figure of ours as part of a page: without what only a file of its own needs."""
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    # Its style rules would apply to the whole page, and its names would meet those of other figures.
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(r' xmlns(?::\w+)?="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
+    text = svg.decode().replace(f' xmlns="{NAMESPACE}"', "", 1)
     for colour, variable in PAGE_COLOURS.items():
-        text = text.replace(colour, f"var({variable})")
+        # In quotes, which no name has after escaping.
+        text = text.replace(f'"{colour}"', f'"var({variable})"')
     label = Markup("<svg role='img' aria-label='{}'").format(alt)
-    # Matplotlib escaped every name that it wrote.
+    # Drawing escaped every name that it wrote.
     return label + Markup(text.removeprefix("<svg"))  # noqa: S704
 
 
-def _printable(name: str) -> str:
-    """A name without the characters that XML forbids, and not too long for a figure."""
-    shown = "".join("\ufffd" if unicodedata.category(letter) == "Cc" else letter for letter in name)
-    return shown if len(shown) <= 40 else shown[:39] + "…"
+def _room(names: Iterable[str], size: float = 9.0) -> float:
+    """The room that the longest of some names, or numbers, needs beside an axis."""
+    return max(text_width(_shortened(name), size) for name in names) + 8
 
 
-def _width(name: str) -> int:
-    """The room that a name needs, in Latin letters: a Chinese one is as wide as two of them."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name)
-
-
-def _canvas(width: float, height: float) -> "Canvas":
-    from matplotlib.figure import Figure as Canvas
-
-    return Canvas(figsize=(width, height))
-
-
-@contextmanager
-def _drawing(name: str) -> Iterator[None]:
-    """Our look, and silence about letters that Matplotlib's own font lacks: text stays text."""
-    from matplotlib import rc_context
-
-    log = logging.getLogger("matplotlib.font_manager")
-    level = log.level
-    # Without a salt the ids within an SVG are random; with one of its own, figures can share a page.
-    look = _LOOK | {"svg.hashsalt": name}
-    with rc_context(look), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"(?s).*[Gg]lyph .* missing from")
-        warnings.filterwarnings("ignore", message=r".*does not support")
-        log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            log.setLevel(level)
-
-
-def _svg(canvas: "Canvas") -> bytes:
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    drawn = io.BytesIO()
-    canvas.savefig(drawn, format="svg", metadata=nothing)
-    return drawn.getvalue().replace(INK.encode(), b"currentColor")
+def _shortened(name: str) -> str:
+    return name if len(name) <= 40 else name[:39] + "…"

@@ -124,7 +124,7 @@ def test_groups_that_nobody_told_are_not_counted_as_groups(make_run: MakeRun) ->
 def test_few_and_many_classes_are_quick_and_small(make_run: MakeRun, num_classes: int) -> None:
     classes = tuple(f"矿石 {number:02d} 来自第三采区的样品" for number in range(num_classes))
     run = make_run(classes, num=720)
-    write_report(run)  # the first time imports Matplotlib
+    write_report(run)  # the first time imports what it needs
     started = time.process_time()
     path = write_report(run)
     assert time.process_time() - started < 4  # ten times what it takes
