@@ -1,39 +1,19 @@
 """One thread, no weights of this machine's owner, no network; made features and sides."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
+from alone import nothing_at_hand, one_thread
 from handlens.data.sides import Shot, Sides
 from handlens.training.features import FeatureStore
 from handlens.training.table import FeatureTable
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads on a busy machine wait for each other far longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Empty caches of weights and features, and downloads switched off."""
-    monkeypatch.delenv("HANDLENS_WEIGHTS", raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HANDLENS_CACHE", str(tmp_path / "handlens"))
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(tmp_path / "hub")
-    yield
-    torch.hub.set_dir(before)
-
+__all__ = ["MakeSides", "MakeTable", "nothing_at_hand", "one_thread", "sides_of", "table_of"]
 
 MakeTable = Callable[..., FeatureTable]
 MakeSides = Callable[..., Sides]
