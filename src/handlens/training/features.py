@@ -20,7 +20,9 @@ from handlens.base.progress import say
 MAGIC = b"handlens"
 DIGEST_BYTES = 16
 # Pages read through the memory map count as this process's memory until the kernel hears that they are
-# no longer needed. 64 MiB keeps the telling rare and the memory flat.
+# no longer needed. For each row that is asked for, the kernel may bring in this much around it.
+BROUGHT_IN_BYTES = 64 * 2**10
+# Rare enough that the telling costs nothing, often enough that the memory stays flat.
 FORGET_AFTER_BYTES = 64 * 2**20
 
 
@@ -101,7 +103,7 @@ class FeatureStore:
                 self._map = mmap.mmap(file.fileno(), self.size_bytes, access=mmap.ACCESS_READ)
             self._rows = np.frombuffer(self._map, dtype=np.float32).reshape(len(self), self.width)
         rows = self._rows[positions]
-        self._touched_bytes += rows.nbytes
+        self._touched_bytes += len(positions) * max(BROUGHT_IN_BYTES, 4 * self.width)
         if self._touched_bytes > FORGET_AFTER_BYTES and self._map and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._touched_bytes = 0
