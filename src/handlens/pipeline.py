@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from handlens import __version__, provenance
 from handlens.base.errors import HandlensError
@@ -26,11 +28,14 @@ from handlens.report.html import write_report
 from handlens.report.views import write_views
 from handlens.run import RunFolder
 from handlens.training.checkpoint import HeadFacts, load_state, save_head, save_state
-from handlens.training.choose import Choice, choose, validation_folds
-from handlens.training.device import a_core_a_batch, choose_device
+from handlens.training.choose import Choice, Folds, choose, validation_folds
+from handlens.training.device import a_core_a_batch, choose_device, on_one_core
 from handlens.training.extract import Extractor
 from handlens.training.fit import Progress, fit_head
 from handlens.training.table import FeatureTable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IDENTITY = ("id", "digest", "label", "group", "split")
 """The columns that make a picture's part in a run."""
@@ -57,15 +62,14 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
         with clock.step("features"):
             extractor.fill(sides.shots)
             tables = {kind: extractor.table(learning.shots, kind) for kind in recipe.views.kinds}
-        with clock.step("validation"), a_core_a_batch():
-            folds, judged_by = validation_folds(learning, recipe.train.folds, recipe.split.seed)
-            choice = choose(tables, learning, folds, recipe.model.head, recipe.train, recipe.views.averages)
         with clock.step("training"), a_core_a_batch():
-            table = tables[choice.kind]
+            folds, judged_by = validation_folds(learning, recipe.train.folds, recipe.split.seed)
+            choice, head = validate_and_train(recipe, run, learning, tables, folds)
             facts = HeadFacts(
-                sides.classes, table.width, choice.kind, choice.average, extractor.weights_digest
+                sides.classes, head.num_features, choice.kind, choice.average, extractor.weights_digest
             )
-            head = train_head(recipe, run, learning, table, facts)
+            save_head(run.best_path, head.state_dict(), facts)
+            save_head(run.last_path, last_weights(run), facts)
         with clock.step("judging"):
             judged = judge(sides, learning, extractor, head, choice)
             for side, predictions in judged.items():
@@ -129,33 +133,58 @@ def refuse_other_pictures(run: RunFolder, divided: Samples) -> None:
         )
 
 
-def train_head(
-    recipe: Recipe, run: RunFolder, learning: Sides, table: FeatureTable, facts: HeadFacts
-) -> Head:
+def validate_and_train(
+    recipe: Recipe, run: RunFolder, learning: Sides, tables: Mapping[str, FeatureTable], folds: Folds
+) -> tuple[Choice, Head]:
+    """What validation decides, and the head trained on the whole training side.
+
+    Where only one kind of views is to be had, the head does not wait for the decision, which is then
+    about judging alone: it trains beside the folds, on a core that would be idle in their last round.
+    """
+    kinds = list(tables)
+    beside = ThreadPoolExecutor(1, "head", on_one_core)
+    try:
+        early = (
+            beside.submit(train_head, recipe, run, learning, tables[kinds[0]]) if len(kinds) == 1 else None
+        )
+        choice = choose(tables, learning, folds, recipe.model.head, recipe.train, recipe.views.averages)
+        training = early or beside.submit(train_head, recipe, run, learning, tables[choice.kind])
+        with progress("Training", 1, "heads") as advance:
+            head = training.result()
+            advance(1)
+    finally:
+        # Ctrl-C does not wait for the rest of the training; what was saved is gone on with.
+        beside.shutdown(wait=False, cancel_futures=True)
+    return choice, head
+
+
+def train_head(recipe: Recipe, run: RunFolder, learning: Sides, table: FeatureTable) -> Head:
     """Train the head on the whole training side, from where an earlier process stopped."""
     head = Head(recipe.model.head, table.width, len(learning.classes), recipe.train.seed)
     state = load_state(run.state_path)
 
     def save(reached: Progress) -> None:
         save_state(run.state_path, reached.as_state())
-        save_head(run.last_path, reached.head, facts)
-        save_head(run.best_path, reached.best_head, facts)
         run.write_history(reached.history)
 
     val = learning.places("val")
-    with progress("Training", recipe.train.epochs, "epochs") as advance:
-        fit_head(
-            head,
-            table,
-            learning.targets,
-            learning.places("train"),
-            val if len(val) else None,
-            recipe.train,
-            Progress.from_state(state) if state else None,
-            save,
-            epoch_done=lambda: advance(1),
-        )
+    fit_head(
+        head,
+        table,
+        learning.targets,
+        learning.places("train"),
+        val if len(val) else None,
+        recipe.train,
+        Progress.from_state(state) if state else None,
+        save,
+    )
     return head
+
+
+def last_weights(run: RunFolder) -> "dict[str, Tensor]":
+    """The head as it was after the last epoch, which need not be the best one."""
+    state = load_state(run.state_path)
+    return dict(state["head"]) if state else {}
 
 
 def judge(

@@ -104,6 +104,7 @@ class Head(nn.Module):
     def __init__(self, spec: HeadSpec, num_features: int, num_classes: int, seed: int = 0) -> None:
         super().__init__()
         self.members = spec.members
+        self.num_features = num_features
         self.num_classes = num_classes
         self.chance = Chance(seed)
         generator = torch.Generator().manual_seed(seed)
