@@ -1,7 +1,6 @@
 """The run folder: the only file that knows the names on disk."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,15 +34,6 @@ class RunFolder:
                 "'handlens train' wrote, for example runs/photos-1."
             )
         return run
-
-    @classmethod
-    def next_in(cls, folder: Path, name: str) -> "RunFolder":
-        """The first free `folder/<name>-<n>`, or the last one if it is unfinished."""
-        taken = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        number = 1
-        while f"{name}-{number}" in taken:
-            number += 1
-        return cls(folder / f"{name}-{number}")
 
     # The names. Nothing else in the package spells them.
 
@@ -203,11 +193,3 @@ class RunFolder:
         finally:
             lock.release()
             path.unlink(missing_ok=True)
-
-
-def relative_to_here(path: Path) -> str:
-    """A path as a person would type it from where they stand."""
-    try:
-        return os.path.relpath(path)
-    except ValueError:  # another drive on Windows
-        return str(path)
