@@ -1,8 +1,8 @@
 """The story of one run, read from top to bottom: pictures in, a run folder with its report out."""
 
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 IDENTITY = ("id", "digest", "label", "group", "split")
 """The columns that make a picture's part in a run."""
+
+LOOK_EVERY_S = 0.2
+"""How often the progress bar learns how far a training in another thread has come."""
 
 
 def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = "") -> RunFolder:
@@ -141,24 +144,35 @@ def validate_and_train(
     Where only one kind of views is to be had, the head does not wait for the decision, which is then
     about judging alone: it trains beside the folds, on a core that would be idle in their last round.
     """
-    kinds = list(tables)
+    epochs: list[int] = [0]
     beside = ThreadPoolExecutor(1, "head", on_one_core)
+
+    def begin(kind: str) -> Future[Head]:
+        return beside.submit(train_head, recipe, run, learning, tables[kind], epochs.append)
+
     try:
-        early = (
-            beside.submit(train_head, recipe, run, learning, tables[kinds[0]]) if len(kinds) == 1 else None
-        )
+        early = begin(next(iter(tables))) if len(tables) == 1 else None
         choice = choose(tables, learning, folds, recipe.model.head, recipe.train, recipe.views.averages)
-        training = early or beside.submit(train_head, recipe, run, learning, tables[choice.kind])
-        with progress("Training", 1, "heads") as advance:
-            head = training.result()
-            advance(1)
+        training = early or begin(choice.kind)
+        with progress("Training", recipe.train.epochs, "epochs") as advance:
+            shown = 0
+            while wait([training], LOOK_EVERY_S).not_done:
+                advance(epochs[-1] - shown)
+                shown = epochs[-1]
+        head = training.result()
     finally:
         # Ctrl-C does not wait for the rest of the training; what was saved is gone on with.
         beside.shutdown(wait=False, cancel_futures=True)
     return choice, head
 
 
-def train_head(recipe: Recipe, run: RunFolder, learning: Sides, table: FeatureTable) -> Head:
+def train_head(
+    recipe: Recipe,
+    run: RunFolder,
+    learning: Sides,
+    table: FeatureTable,
+    epoch_done: Callable[[int], None],
+) -> Head:
     """Train the head on the whole training side, from where an earlier process stopped."""
     head = Head(recipe.model.head, table.width, len(learning.classes), recipe.train.seed)
     state = load_state(run.state_path)
@@ -177,6 +191,7 @@ def train_head(recipe: Recipe, run: RunFolder, learning: Sides, table: FeatureTa
         recipe.train,
         Progress.from_state(state) if state else None,
         save,
+        epoch_done,
     )
     return head
 

@@ -175,6 +175,9 @@ def bad_input(tmp_path: Path) -> dict[str, tuple[tuple[object, ...], str]]:
     for path in sorted((rotten / "a").iterdir())[:3]:
         path.write_bytes(path.read_bytes()[:60])
     fine = draw_folder(tmp_path / "fine", 4, ("a", "b"))
+    ruined = draw_folder(tmp_path / "ruined", 2, ("a", "b"))
+    for path in ruined.rglob("*.png"):
+        path.write_bytes(b"")
     return {
         "no such folder": (("train", tmp_path / "nowhere"), "There is no folder"),
         "a file": (("train", fine / "a" / "picture 00.png"), "file"),
@@ -185,6 +188,7 @@ def bad_input(tmp_path: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "an unknown recipe": (("train", fine, "--recipe", "carefull"), "'careful'"),
         "a bad setting": (("train", fine, "--set", "train.epochs"), "--set train.epochs"),
         "rotten data": (("train", rotten, *SMALL), "data.max_bad"),
+        "nothing but rot": (("train", ruined, *SMALL, "--set", "data.max_bad=1"), "None of the 4 pictures"),
         "no run": (("predict", fine, fine), "not a run folder"),
         "no run at all": (("report", tmp_path / "nowhere"), "There is no folder"),
         "no such backbone": (("train", fine, "--set", "model.backbone=torchvision/resnet19"), "resnet1"),

@@ -64,12 +64,14 @@ def check(samples: Samples, spec: DataSpec) -> Checked:
         digest=pl.Series([fact.digest for fact in facts], dtype=pl.String)
     )
     samples = samples.with_table(table)
+    if not good:
+        raise HandlensError(_too_many(bad, len(bad), spec.max_bad))
     if len(samples.classes) < 2:
         raise HandlensError(
             f"There is only one class, {samples.classes[0]!r}: nothing to tell apart. "
             "Add a folder with pictures of another class."
         )
-    same = same_pixels(facts)
+    same = same_pixels(facts, pixel_limit=spec.pixel_limit)
     grouped = assign_groups(samples, spec.group, same)
     conflicts = tuple(copies.sentence() for copies in conflicting_copies(grouped, same))
     return Checked(grouped, tuple(bad), conflicts, (*grouped.notes, *_told(facts)))
@@ -86,6 +88,8 @@ def _bad(samples: Samples, facts: Sequence[FileFacts]) -> list[tuple[str, str]]:
 def _too_many(bad: Sequence[tuple[str, str]], num: int, limit: float) -> str:
     named = "\n".join(f"  - {name}: {reason}" for name, reason in bad[:20])
     more = f"\n  - and {len(bad) - 20} more" if len(bad) > 20 else ""
+    if len(bad) == num:
+        return f"None of the {num} pictures can be used:\n{named}{more}"
     return (
         f"{len(bad)} of {num} pictures cannot be used, more than the {limit:.0%} that data.max_bad allows:\n"
         f"{named}{more}\n"

@@ -81,6 +81,7 @@ def fit_head(
     spec: TrainSpec,
     progress: Progress | None = None,
     save: Callable[[Progress], None] = lambda _: None,
+    epoch_done: Callable[[int], None] = lambda _: None,
 ) -> Progress:
     """Train a head and leave the best weights in it.
 
@@ -133,6 +134,7 @@ def fit_head(
             progress.best_loss = float("inf") if val_loss is None else val_loss
             progress.best_epoch = progress.epoch
             progress.best_head = _copy(head)
+        epoch_done(progress.epoch)
         finished = progress.epoch == spec.epochs or _out_of_patience(progress, spec)
         if finished or time.monotonic() - saved_at > SAVE_EVERY_S:
             progress.head, progress.optimiser = _copy(head), optimiser.state_dict()
