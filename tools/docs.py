@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from handlens.base.files import write_text
 from handlens.cli import app
 from handlens.recipe import STARTERS, Recipe, starters
+from handlens.training.durations import Duration
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -161,16 +162,35 @@ def default_words(option: Any) -> str:
 
 
 class PlainSchema(GenerateJsonSchema):
-    """A schema without the titles that only repeat the keys."""
+    """A schema without the titles that only repeat the keys, and with the defaults that are made anew."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Never."""
         return False
 
+    def get_default_value(self, schema: Any) -> Any:
+        """The default, or what its factory makes."""
+        factory = schema.get("default_factory")
+        return factory() if factory else super().get_default_value(schema)
+
 
 def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, as editors read it."""
-    return {"$schema": DIALECT, **Recipe.model_json_schema(schema_generator=PlainSchema)}
+    schema = {"$schema": DIALECT, **Recipe.model_json_schema(schema_generator=PlainSchema)}
+    unwrap(schema)
+    return schema
+
+
+def unwrap(schema: Any) -> None:
+    """Put each paragraph of the descriptions on one line, in place: editors break them where lines end."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("description"), str):
+            schema["description"] = paragraphs(schema["description"])
+        for inner in schema.values():
+            unwrap(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            unwrap(inner)
 
 
 def recipe_page(schema: Schema) -> str:
@@ -185,7 +205,7 @@ def recipe_page(schema: Schema) -> str:
         "Editors complete and check a recipe that begins with this line "
         "(with the way to [recipe.schema.json](recipe.schema.json)):",
         "```yaml\n# yaml-language-server: $schema=docs/recipe.schema.json\n```",
-        *spec_sections(schema, schema["$defs"], place="", listed=False),
+        *spec_sections(schema, schema["$defs"]),
         "## Starter recipes",
         "These are in the package; `--recipe` takes their names.",
         *(starter_section(name) for name in starters()),
@@ -193,11 +213,39 @@ def recipe_page(schema: Schema) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def spec_sections(spec: Schema, specs: Mapping[str, Schema], place: str, listed: bool) -> Iterator[str]:
-    """The section of one spec, then those of the specs inside it."""
-    if place:
-        yield f"## {place}"
-        yield spec["description"] + (" A list of such mappings." if listed else "")
+def spec_sections(spec: Schema, specs: Mapping[str, Schema]) -> Iterator[str]:
+    """The table of a recipe's own keys, then a section for each spec inside it."""
+    sections = dict(sections_of(spec, specs))
+    # A spec that stands in several places is told at the first one; the others point there.
+    first = {name: heading for heading, (name, _) in reversed(sections.items())}
+    yield spec_table(spec, specs, first)
+    for heading, (name, listed) in sections.items():
+        if first[name] == heading:
+            yield f"## {heading}"
+            told = "\n\n".join(map(cell, specs[name]["description"].split("\n\n")))
+            yield told + (" A list of such mappings." if listed else "")
+            yield spec_table(specs[name], specs, first)
+
+
+def sections_of(
+    spec: Schema, specs: Mapping[str, Schema], place: str = ""
+) -> Iterator[tuple[str, tuple[str, bool]]]:
+    """Of every spec inside a spec, at any depth: its heading, its name, and whether it stands in a list."""
+    for key, field in spec["properties"].items():
+        inner = list(inner_specs(field))
+        for name, listed in inner:
+            heading = f"{place}{key}"
+            yield heading if len(inner) == 1 else f"{heading}: {kind(specs[name])}", (name, listed)
+            yield from sections_of(specs[name], specs, f"{heading}.")
+
+
+def kind(spec: Schema) -> str:
+    """What tells a spec from the others that may stand in its place: the first key that it needs."""
+    return str(spec["required"][0])
+
+
+def spec_table(spec: Schema, specs: Mapping[str, Schema], sections: Mapping[str, str]) -> str:
+    """The keys of one spec; `sections` has the heading under which each inner spec is told."""
     needed = spec.get("required", ())
     rows = []
     for key, field in spec["properties"].items():
@@ -205,43 +253,63 @@ def spec_sections(spec: Schema, specs: Mapping[str, Schema], place: str, listed:
         # Pydantic leaves a description out where it would only repeat that of the spec.
         described = [field, *(specs[name] for name, _ in inner_specs(field))]
         told = next((cell(each["description"]) for each in described if "description" in each), "")
-        rows.append((f"`{key}`", words(field, f"{place}.{key}"), default, told))
-    yield table(("key", "type", "default", "what it is"), rows)
-    for key, field in spec["properties"].items():
-        for name, in_list in inner_specs(field):
-            yield from spec_sections(specs[name], specs, f"{place}.{key}".lstrip("."), in_list)
+        rows.append((f"`{key}`", words(field, sections), default, told))
+    return table(("key", "type", "default", "what it is"), rows)
 
 
 def inner_specs(field: Schema, in_list: bool = False) -> Iterator[tuple[str, bool]]:
     """The names of the specs that a field can hold, and whether it holds a list of them."""
     if "$ref" in field:
-        yield str(field["$ref"]).rpartition("/")[2], in_list
-    for option in field.get("anyOf", ()):
+        yield spec_name(field), in_list
+    for option in options_of(field):
         yield from inner_specs(option, in_list)
     if field.get("type") == "array":
         yield from inner_specs(field.get("items", {}), in_list=True)
 
 
-def words(field: Schema, place: str, several: bool = False) -> str:
+def spec_name(reference: Schema) -> str:
+    """The name of the spec that a schema refers to."""
+    return str(reference["$ref"]).rpartition("/")[2]
+
+
+def options_of(field: Schema) -> Sequence[Schema]:
+    """The schemas of which one has to hold: pydantic says oneOf where it knows which from the value."""
+    options: Sequence[Schema] = field.get("anyOf") or field.get("oneOf") or ()
+    return options
+
+
+def words(field: Schema, sections: Mapping[str, str], several: bool = False) -> str:
     """What may stand there, for people."""
     if "$ref" in field:
-        section = place.lstrip(".")
+        section = sections[spec_name(field)]
         return f"[{section}](#{anchor(section)})"
-    if "anyOf" in field:
-        return " or ".join(words(option, place) for option in field["anyOf"])
+    if options := options_of(field):
+        return " or ".join(words(option, sections, several) for option in options)
+    if field.get("type") == "array":
+        return f"list{'s' * several} of {words(field['items'], sections, several=True)}"
+    if field.get("type") == "object":
+        inner = words(field["additionalProperties"], sections, several=True)
+        return f"mapping{'s' * several} of names to {inner}"
+    return plain_words(field, several)
+
+
+def plain_words(field: Schema, several: bool) -> str:
+    """What may stand there, where that is a word, a number or a text."""
     if "enum" in field or "const" in field:
         *others, last = (f"`{escaped_bar(str(value))}`" for value in field.get("enum", [field.get("const")]))
         return f"{', '.join(others)} or {last}" if others else last
-    if field["type"] == "array":
-        return f"list of {words(field['items'], place, several=True)}"
     if field["type"] in FIXED:
         return FIXED[field["type"]]
+    if field.get("pattern") in FORMS:
+        return FORMS[field["pattern"]]
     within = ", ".join(limits(field))
     return NOUNS[field["type"]] + "s" * several + (f" ({within})" if within else "")
 
 
 FIXED = {"boolean": "`true` or `false`", "null": "`null`"}
 NOUNS = {"integer": "whole number", "number": "number", "string": "text"}
+FORMS = {Duration.PATTERN: "text like `10%`, `2 epochs` or `500 steps`"}
+"""Texts whose pattern is easier said by examples."""
 
 
 def limits(field: Schema) -> Iterator[str]:
@@ -261,7 +329,8 @@ def limits(field: Schema) -> Iterator[str]:
 def value_words(field: Schema) -> str:
     """The default of a field; a section of its own tells those of a nested spec."""
     default = field.get("default")
-    if isinstance(default, dict) or (default == "" and field.get("type") == "string"):
+    nested = isinstance(default, dict) and any(inner_specs(field))
+    if nested or (default == "" and field.get("type") == "string"):
         return ""
     # As it is to be written in YAML: words without quotation marks.
     text = default if isinstance(default, str) else json.dumps(default, ensure_ascii=False)

@@ -17,8 +17,8 @@ def train(
     `samples` may be a folder or a table, `recipe` a name or a file. Without `out` the run goes to
     `runs/<name>-<n>`; an unfinished run of the same recipe and pictures is gone on with.
     """
-    samples = samples if isinstance(samples, Samples) else Samples.read(samples)
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    samples = samples if isinstance(samples, Samples) else Samples.read(samples, tasks=recipe.data.tasks)
     folder = Path(out) if out is not None else run_folder_for(samples, recipe)
     return TrainedRun(run_recipe(recipe, samples, folder).path)
 

@@ -315,6 +315,73 @@ def backbones(
         terminal.print_table(("backbone", "weights at hand"), found)
 
 
+@app.command()
+def modules(
+    backbone: Annotated[
+        str, typer.Argument(help="A backbone, for example torchvision/resnet18 ('handlens backbones').")
+    ],
+    edit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--edit",
+            metavar="{...}",
+            help="Also show what an edit would touch, for example '{insert: eca, after: blocks}'; may be "
+            "repeated.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the parts of a network by the names and roles that edits and freezing call them by."""
+    from dataclasses import asdict
+
+    from handlens import terminal
+    from handlens.base.spec import read_yaml
+    from handlens.models.build import ModelSpec
+    from handlens.models.figures import modules_of
+
+    edits = [read_yaml(text, "--edit") for text in edit or []]
+    spec = ModelSpec.parse({"backbone": backbone, "edits": edits}, "The command")
+    rows = modules_of(spec)
+    if as_json:
+        terminal.print_json([asdict(row) for row in rows])
+    else:
+        terminal.print_modules(rows)
+
+
+@app.command()
+def model(
+    recipe: Annotated[str, typer.Argument(help="A recipe in the package or a YAML file.")],
+    settings: Settings = None,
+    classes: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--classes",
+            min=1,
+            help="The number of classes; once for each task. Without it 1000, as networks are published.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a recipe's network is made of: weights, size, arithmetic, shapes, what its edits touch.
+
+    No weights are read or downloaded for it.
+    """
+    from dataclasses import asdict
+
+    from handlens import terminal
+    from handlens.models.figures import figures_of
+    from handlens.recipe import Recipe
+
+    chosen = Recipe.load(recipe, settings or [])
+    side = chosen.views.judge.size
+    figures, touched = figures_of(chosen.model, classes or [1000], side)
+    if as_json:
+        edits = [{"edit": str(each.edit), "modules": each.names} for each in touched]
+        terminal.print_json({**asdict(figures), "edits": edits})
+    else:
+        terminal.print_model(figures, touched, side)
+
+
 def group_spec(pattern: str | None, level: int | None, column: str | None) -> "GroupSpec | None":
     """The group options as a spec; none where none was given."""
     from handlens.data.groups import GroupSpec

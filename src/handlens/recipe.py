@@ -18,7 +18,7 @@ from handlens.data.split import SplitSpec
 from handlens.data.views import ViewsSpec
 from handlens.models.build import ModelSpec
 from handlens.run import RunFolder
-from handlens.training.fit import TrainSpec
+from handlens.training.spec import TrainSpec
 
 STARTERS = resources.files("handlens") / "recipes"
 
@@ -51,7 +51,7 @@ class Recipe(Spec):
 
     def resolved(self) -> dict[str, Any]:
         """All values, defaults included, as plain data."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)
 
     def to_yaml(self) -> str:
         """The fully resolved recipe as text."""

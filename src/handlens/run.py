@@ -1,6 +1,7 @@
 """The run folder: the only file that knows the names on disk."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from handlens.base.errors import HandlensError
-from handlens.base.files import PARTIAL, room_on_disk, whole_file, write_json, write_text
+from handlens.base.files import PARTIAL, digest, room_on_disk, whole_file, write_json, write_text
 from handlens.base.spec import read_yaml_file, write_yaml
 
 
@@ -92,9 +93,10 @@ class RunFolder:
         """Written last: the run is complete."""
         return self.path / "DONE"
 
-    def predictions_path(self, side: str) -> Path:
-        """The predictions for one side of the split."""
-        return self.path / "predictions" / f"{side}.parquet"
+    def predictions_path(self, side: str, task: str | None = None) -> Path:
+        """The predictions for one side of the split; of the main task, or of a further one by its name."""
+        of_task = "" if task is None else f".{file_word(task)}"
+        return self.path / "predictions" / f"{side}{of_task}.parquet"
 
     # What is in them.
 
@@ -193,3 +195,13 @@ class RunFolder:
         finally:
             lock.release()
             path.unlink(missing_ok=True)
+
+
+def file_word(name: str) -> str:
+    """A name as part of a file's name, the same on every system; other names give other words."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
+        return name
+    # What a file's name cannot hold, or another system may spell otherwise, is told by a hash.
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:40].strip('_')}-{digest(name, length=5)}".removeprefix(
+        "-"
+    )

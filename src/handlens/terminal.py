@@ -5,11 +5,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from handlens.evaluate.results import Figure, Metrics
+from handlens.evaluate.results import Figure, KindsResult, Metrics, TaskResult
 from handlens.report.verdict import Verdict
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from handlens.models.edits import Touched
+    from handlens.models.figures import ModuleRow, NetworkFigures
 
 SUMMARY = {
     "accuracy": "accuracy",
@@ -19,6 +22,8 @@ SUMMARY = {
     "ece": "calibration error",
     "ece_calibrated": "calibration error, calibrated",
 }
+JUDGMENT = ("picture", "target", "prediction", "confidence", "kind")
+"""What is shown of each judgment; that of a further task carries its name behind a colon."""
 SIDE_WORDS = {"test": "test, never seen before", "val": "validation", "data": "these pictures"}
 
 
@@ -36,11 +41,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     """A table that fits the terminal, on standard output."""
     from rich.box import SIMPLE
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     # Class names and paths are text, never markup: [red] in a name must stay [red].
-    table = Table(*columns, title=title, title_justify="left", box=SIMPLE)
+    table = Table(*map(escape, columns), title=title and escape(title), title_justify="left", box=SIMPLE)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
@@ -58,18 +64,28 @@ def print_verdict(verdict: Verdict) -> None:
 
 
 def print_metrics(metrics: Metrics) -> None:
-    """The headline figures of each side with their intervals."""
-    for side, result in reversed(metrics.sides.items()):
+    """The headline figures of each side with their intervals: of the main task, of kinds, of other tasks."""
+    _print_sides(metrics, f"{metrics.label}, " if metrics.label else "")
+    if metrics.kinds:
+        _print_sides(metrics.kinds, f"{len(metrics.kinds.members)} kinds of classes, ")
+    for name, result in metrics.tasks.items():
+        _print_sides(result, f"{name}, ")
+
+
+def _print_sides(judged: TaskResult | KindsResult, of: str) -> None:
+    for side, result in reversed(judged.sides.items()):
         rows = [
             (words, *told(result.figures[name])) for name, words in SUMMARY.items() if name in result.figures
         ]
-        title = f"{SIDE_WORDS.get(side, side)}: {result.n:,} pictures from {result.n_groups:,} groups"
+        title = f"{of}{SIDE_WORDS.get(side, side)}: {result.n:,} pictures from {result.n_groups:,} groups"
         print_table(("figure", "value", "95 % interval"), rows, title)
 
 
 def print_judgments(table: "pl.DataFrame", most: int = 40) -> None:
     """What each picture is called, and how surely."""
-    columns = [name for name in ("picture", "target", "prediction", "confidence") if name in table.columns]
+    shown = [name for name in table.columns if name.partition(":")[0] in JUDGMENT]
+    # Those of the main task first and in this order, those of further tasks behind them as they stand.
+    columns = sorted(shown, key=lambda name: JUDGMENT.index(name) if name in JUDGMENT else len(JUDGMENT))
     rows = [
         [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
         for row in table.select(columns).head(most).iter_rows()
@@ -93,3 +109,31 @@ def print_bad(bad: Sequence[tuple[str, str]], most: int = 10) -> None:
         sys.stderr.write(f"  {name}: {reason}\n")
     if len(bad) > most:
         sys.stderr.write(f"  and {len(bad) - most} more\n")
+
+
+def print_modules(rows: "Sequence[ModuleRow]") -> None:
+    """The modules of a network, each under the name that an edit calls it by."""
+    edited = any(row.edits for row in rows)
+    columns = ("module", "kind", "channels", "weights", "roles", *(["edits"] if edited else []))
+    cells = [
+        (row.path, row.kind, row.output, f"{row.num_parameters:,}", ", ".join(row.roles))
+        + (("; ".join(row.edits),) if edited else ())
+        for row in rows
+    ]
+    print_table(columns, cells)
+
+
+def print_model(figures: "NetworkFigures", touched: "Sequence[Touched]", side: int) -> None:
+    """What a network is made of."""
+    rows = [
+        ("parameters", f"{figures.num_parameters:,}"),
+        ("of these trained at first", f"{figures.num_trainable:,}"),
+        ("size as float32", f"{figures.size_mib:,.2f} MiB"),
+        ("multiply-adds a picture", f"{figures.multiply_adds / 1e6:,.1f} million"),
+    ]
+    print_table(("figure", "value"), rows, f"The network, for pictures of {side} x {side}")
+    shapes = [(stage.end, " x ".join(map(str, stage.shape))) for stage in figures.stages]
+    print_table(("stage ends with", "channels x height x width"), shapes)
+    for each in touched:
+        between = f"{each.names[0]} to {each.names[-1]}" if len(each.names) > 1 else each.names[0]
+        print_line(f"{each.edit} touches {len(each.names)} module{'s' * (len(each.names) > 1)}: {between}")

@@ -1,34 +1,34 @@
 """A trained run, taken up again: its figures, and its judgment of other pictures."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 
 from handlens.base.choices import look_up
 from handlens.base.errors import HandlensError
 from handlens.base.files import whole_file
-from handlens.base.progress import progress
 from handlens.data.check import check
 from handlens.data.groups import GroupSpec
+from handlens.data.kinds import Kinds
 from handlens.data.samples import SIDES, Samples
 from handlens.data.scan import scan
 from handlens.data.sides import Shot
+from handlens.data.tasks import TaskLabels
 from handlens.data.walk import Walk
 from handlens.evaluate.calibration import apply_temperature
-from handlens.evaluate.predict import head_probabilities
+from handlens.evaluate.predict import AnyHead, judge_shots
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Metrics
 from handlens.evaluate.summary import summarise
-from handlens.models.heads import Head
+from handlens.learned_file import LearnedFile
 from handlens.recipe import Recipe
 from handlens.run import RunFolder
-from handlens.training.checkpoint import HeadFacts, load_head
+from handlens.training.checkpoint import HeadFacts
 from handlens.training.device import choose_device
 from handlens.training.extract import Extractor
 
@@ -46,22 +46,39 @@ class Judged:
     predictions: Predictions
     bad: tuple[tuple[str, str], ...]
     """Name and reason."""
+    further: Mapping[str, Predictions] = field(default_factory=dict)
+    """What it says in further tasks, by their names."""
+    kinds: Kinds | None = None
+    """The kinds of the classes, where they have any."""
 
     def to_table(self) -> pl.DataFrame:
         """A row a picture for people: what it is called, how surely, and every class's probability."""
         said = self.predictions
-        names = pl.Series("prediction", [said.classes[at] for at in said.predicted], dtype=pl.String)
-        confidence = pl.Series("confidence", np.array(said.confidence))
         table = said.to_table().drop("group").rename({"id": "picture"})
         if said.targets is None:
             table = table.drop("target")
-        return table.select("picture", names, confidence, pl.exclude("picture"))
+        columns = [*_said("", said)]
+        if self.kinds:
+            of_kinds = said.in_kinds(self.kinds)
+            columns.append(_names("kind", of_kinds))
+        for name, predictions in self.further.items():
+            columns += _said(f":{name}", predictions)
+        return table.select("picture", *columns, pl.exclude("picture"))
 
     def write(self, path: Path) -> None:
         """Write the table as .csv, .parquet or .json, by the ending of the path."""
         write = look_up(ENDINGS, path.suffix.lower().removeprefix("."), "ending for a table of judgments")
         with whole_file(path) as partial:
             write(self.to_table(), partial)
+
+
+def _said(suffix: str, said: Predictions) -> tuple[pl.Series, pl.Series]:
+    """The class of each picture and how sure that is, as columns."""
+    return _names(f"prediction{suffix}", said), pl.Series(f"confidence{suffix}", np.array(said.confidence))
+
+
+def _names(column: str, said: Predictions) -> pl.Series:
+    return pl.Series(column, [said.classes[at] for at in said.predicted], dtype=pl.String)
 
 
 class TrainedRun:
@@ -85,29 +102,47 @@ class TrainedRun:
         """All its figures."""
         return Metrics.parse(self.folder.read_json(self.folder.metrics_path), str(self.folder.metrics_path))
 
-    def predictions(self, side: str = "test") -> Predictions:
-        """Its judgments of one side of the split."""
-        return Predictions.read(self.folder.predictions_path(side))
+    def predictions(self, side: str = "test", task: str | None = None) -> Predictions:
+        """Its judgments of one side of the split, in the main task or in a further one."""
+        return Predictions.read(self.folder.predictions_path(side, task))
 
     def recompute(self) -> Metrics:
         """Its figures, computed anew from its predictions."""
-        judged = {
-            side: self.predictions(side) for side in SIDES if self.folder.predictions_path(side).is_file()
-        }
-        if not judged:
+        main = self._judged_sides(None)
+        if not main:
             raise HandlensError(
                 f"{self.folder.path} has no predictions: it is not finished. "
                 "Give its 'handlens train' command again and it goes on."
             )
-        return summarise(judged, judged.get("val"), self.metrics.temperature_from)
+        metrics = self.metrics
+        return summarise(
+            main,
+            main.get("val"),
+            metrics.temperature_from,
+            label=metrics.label,
+            tasks={task: self._judged_sides(task) for task in metrics.tasks},
+            kinds=self.kinds,
+        )
+
+    def _judged_sides(self, task: str | None) -> dict[str, Predictions]:
+        there = (side for side in SIDES if self.folder.predictions_path(side, task).is_file())
+        return {side: self.predictions(side, task) for side in there}
+
+    @property
+    def kinds(self) -> Kinds | None:
+        """The kinds that its classes fall under, where they do."""
+        found = self.metrics.kinds
+        return Kinds.of(self.metrics.classes, found.members, "The run") if found else None
 
     @cached_property
     def extractor(self) -> Extractor:
-        """The frozen part, which must be the very one that the head was trained on."""
+        """The backbone: that of the run's own file, or else the very one that the head was trained on."""
         recipe = self.recipe
         extractor = Extractor(
             recipe.model, recipe.views, choose_device(recipe.train.precision), recipe.data.pixel_limit
         )
+        if self.facts.whole:
+            return extractor.with_trunk(self._loaded.trunk())
         if extractor.weights_digest != self.facts.weights_digest:
             raise HandlensError(
                 f"The weights of {recipe.model.backbone} on this machine are not those that "
@@ -119,24 +154,16 @@ class TrainedRun:
     @property
     def facts(self) -> HeadFacts:
         """What its head must be used with."""
-        return self._loaded[1]
-
-    @property
-    def head(self) -> Head:
-        """Its head."""
-        return self._loaded[0]
+        return self._loaded.facts
 
     @cached_property
-    def _loaded(self) -> tuple[Head, HeadFacts]:
-        state, facts = load_head(self.folder.best_path)
-        head = Head(self.recipe.model.head, facts.num_features, len(facts.classes))
-        try:
-            head.load_state_dict(state)
-        except RuntimeError as error:
-            raise HandlensError(
-                f"{self.folder.best_path} does not fit {self.folder.recipe_path} ({error}). Train again."
-            ) from None
-        return head.eval(), facts
+    def head(self) -> AnyHead:
+        """Its head."""
+        return self._loaded.head()
+
+    @cached_property
+    def _loaded(self) -> LearnedFile:
+        return LearnedFile(self.folder.best_path, self.recipe.model)
 
     def predict(self, pictures: Iterable[Path | str] | Path | str) -> Judged:
         """Judge pictures: files, or all in folders; probabilities are calibrated where they can be."""
@@ -148,57 +175,76 @@ class TrainedRun:
         if not good:
             raise HandlensError(f"None of the {len(paths)} pictures can be read. {bad[0][0]}: {bad[0][1]}.")
         names = tuple(str(fact.path) for fact in good)
-        predictions = Predictions(
-            ids=names,
-            groups=names,
-            targets=None,
-            classes=self.facts.classes,
-            probabilities=self._probabilities([Shot(fact.path, fact.digest) for fact in good]),
-        )
-        return Judged(predictions, bad)
+        judged = self._judgments([Shot(fact.path, fact.digest) for fact in good])
+
+        def said(classes: tuple[str, ...], probabilities: NDArray[np.float32]) -> Predictions:
+            return Predictions(names, names, None, classes, probabilities)
+
+        main = said(self.facts.classes, judged[0])
+        further = {
+            name: said(classes, probabilities)
+            for (name, classes), probabilities in zip(self.facts.further, judged[1:], strict=True)
+        }
+        return Judged(main, bad, further, self.kinds)
 
     def evaluate(self, samples: Samples, group: GroupSpec | None = None) -> tuple[Metrics, Judged]:
         """Judge other labelled pictures, all of them, and say how good the judgment is.
 
-        What they came from is told as in the run's recipe, or by `group`.
+        What they came from is told as in the run's recipe, or by `group`. Further tasks are judged where
+        the pictures have their labels.
         """
-        unknown = sorted(set(samples.classes) - set(self.facts.classes))
+        there = {column.casefold() for column in samples.table.columns}
+        tasks = tuple(name for name, _ in self.facts.further if name.casefold() in there)
+        changes = {"tasks": tasks} | ({} if group is None else {"group": group})
+        checked = check(samples, self.recipe.data.model_copy(update=changes))
+        unknown = sorted(set(checked.samples.classes) - set(self.facts.classes))
         if unknown:
             raise HandlensError(
                 f"The run does not know {', '.join(map(repr, unknown))}. "
                 f"It knows {', '.join(self.facts.classes)}. Rename or leave out the others."
             )
-        data = self.recipe.data if group is None else self.recipe.data.model_copy(update={"group": group})
-        checked = check(samples, data)
         table = checked.samples.table
-        number = {name: at for at, name in enumerate(self.facts.classes)}
-        predictions = Predictions(
-            ids=tuple(table["id"]),
-            groups=tuple(table["group"]),
-            targets=np.array([number[label] for label in table["label"]], np.int64),
-            classes=self.facts.classes,
-            probabilities=self._probabilities(
-                [Shot(Path(path), name) for path, name in table.select("path", "digest").iter_rows()]
-            ),
+        judged = self._judgments(
+            [Shot(Path(path), name) for path, name in table.select("path", "digest").iter_rows()]
         )
-        # The run's own temperature is already in these probabilities; none is fitted here.
-        return summarise({"data": predictions}, None, None), Judged(predictions, checked.bad)
 
-    def _probabilities(self, shots: Sequence[Shot]) -> NDArray[np.float32]:
-        """The calibrated mean over the views, computed now and kept nowhere."""
-        kind = self.recipe.views.kinds[self.facts.kind]
-        numbers = range(self.recipe.views.count if self.facts.average else 1)
-        total = np.zeros((len(shots), len(self.facts.classes)), np.float32)
-        with progress("Judging", len(shots) * len(numbers), "views") as advance:
-            for number in numbers:
-                start = 0
-                for batch, rows in self.extractor.rows(shots, kind if number else None, number):
-                    total[start : start + len(batch)] += head_probabilities(self.head, torch.from_numpy(rows))
-                    start += len(batch)
-                    advance(len(batch))
-        judged = total / np.float32(len(numbers))
-        temperature = self.metrics.temperature
-        return judged if temperature is None else apply_temperature(judged, temperature)
+        def said(column: str, classes: tuple[str, ...], probabilities: NDArray[np.float32]) -> Predictions:
+            labels = TaskLabels.of(checked.samples, column, classes)
+            return Predictions(
+                tuple(table["id"]), tuple(table["group"]), labels.targets, classes, probabilities
+            )
+
+        main = said("label", self.facts.classes, judged[0])
+        columns = dict(zip(tasks, checked.tasks, strict=True))
+        further = {
+            name: said(columns[name], classes, probabilities)
+            for (name, classes), probabilities in zip(self.facts.further, judged[1:], strict=True)
+            if name in columns
+        }
+        # The run's own temperature is already in these probabilities; none is fitted here.
+        metrics = summarise(
+            {"data": main},
+            None,
+            None,
+            label=self.metrics.label,
+            tasks={name: {"data": predictions} for name, predictions in further.items()},
+            kinds=self.kinds,
+        )
+        return metrics, Judged(main, checked.bad, further, self.kinds)
+
+    def _judgments(self, shots: Sequence[Shot]) -> list[NDArray[np.float32]]:
+        """The calibrated probabilities in each task, computed now and kept nowhere."""
+        facts = self.facts
+        judged = judge_shots(self.extractor, self.head, shots, facts.kind, facts.average)
+        named = [self.metrics.temperature]
+        for name, _ in facts.further:
+            task = self.metrics.tasks.get(name)
+            named.append(task.temperature if task else None)
+        parts = np.split(judged, np.cumsum(facts.widths)[:-1], axis=1)
+        return [
+            part if temperature is None else apply_temperature(part, temperature)
+            for part, temperature in zip(parts, named, strict=True)
+        ]
 
 
 def pictures_in(named: Sequence[Path]) -> list[Path]:

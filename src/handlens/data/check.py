@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from handlens.base.errors import HandlensError
 from handlens.base.files import digest
 from handlens.base.spec import Spec
 from handlens.data.groups import GroupSpec, assign_groups, conflicting_copies
 from handlens.data.image import PIXEL_LIMIT
+from handlens.data.kinds import FOLDER_COLUMN, Kinds, classes_in_kind_folders
 from handlens.data.samples import Samples, join_names
 from handlens.data.scan import FileFacts, same_pixels, scan
 from handlens.data.tables import judged_by
+from handlens.data.tasks import task_columns, with_tasks, without_any_label
 
 
 class DataSpec(Spec):
@@ -22,12 +25,27 @@ class DataSpec(Spec):
 
     label: str | None = None
     """The column that is judged, where a table has several; none: `label`."""
+    tasks: tuple[str, ...] = ()
+    """Further columns of labels to learn and judge at the same time; a picture may lack some of them."""
+    kinds: dict[str, tuple[str, ...]] | None = None
+    """Classes that belong together by the name of their kind, such as {metal: [can, foil]}, judged too."""
+    kind_column: str | None = None
+    """The column that names the kind of each picture's class, instead of `kinds`."""
+    kind_folders: bool = False
+    """Whether class folders lie in folders of kinds (kind/class/picture.jpg), instead of `kinds`."""
     group: GroupSpec = GroupSpec()
     """What pictures came from: all pictures of one group stay on one side of the split."""
     max_bad: float = Field(0.01, ge=0, le=1)
     """Share of unreadable pictures above which the run stops."""
     pixel_limit: int = Field(PIXEL_LIMIT, ge=1)
     """Pictures with more pixels are left out."""
+
+    @model_validator(mode="after")
+    def _one_way_to_kinds(self) -> Self:
+        ways = [name for name in ("kinds", "kind_column", "kind_folders") if getattr(self, name)]
+        if len(ways) > 1:
+            raise ValueError(f"{' and '.join(ways)} both say which classes belong together: keep one of them")
+        return self
 
 
 @dataclass(frozen=True)
@@ -42,18 +60,20 @@ class Checked:
     """Identical pictures under different labels, in sentences."""
     notes: tuple[str, ...]
     """Other things worth knowing."""
+    tasks: tuple[str, ...] = ()
+    """The columns of the further tasks."""
 
     @property
     def digest(self) -> str:
         """Hash of all contents, labels and groups."""
-        rows = self.samples.table.select("id", "digest", "label", "group").sort("id").rows()
+        columns = ("id", "digest", "label", "group", *self.tasks)
+        rows = self.samples.table.select(columns).sort("id").rows()
         return digest(*("\t".join(map(str, row)) for row in rows))
 
 
 def check(samples: Samples, spec: DataSpec) -> Checked:
     """Look at every file, leave the unreadable ones out, and group what belongs together."""
-    if spec.label not in (None, samples.label_name):
-        samples = judged_by(samples, str(spec.label))
+    samples = _labelled(samples, spec)
     facts = scan([Path(path) for path in samples.table["path"]], pixel_limit=spec.pixel_limit)
     bad = _bad(samples, facts)
     if len(bad) > spec.max_bad * len(samples):
@@ -68,13 +88,52 @@ def check(samples: Samples, spec: DataSpec) -> Checked:
         raise HandlensError(_too_many(bad, len(bad), spec.max_bad))
     if len(samples.classes) < 2:
         raise HandlensError(
-            f"There is only one class, {samples.classes[0]!r}: nothing to tell apart. "
+            f"There is only one class, {', '.join(map(repr, samples.classes))}: nothing to tell apart. "
             "Add a folder with pictures of another class."
+            if samples.classes
+            else "No picture that can be read has a label of the main task. Choose another with data.label."
         )
     same = same_pixels(facts, pixel_limit=spec.pixel_limit)
     grouped = assign_groups(samples, spec.group, same)
-    conflicts = tuple(copies.sentence() for copies in conflicting_copies(grouped, same))
-    return Checked(grouped, tuple(bad), conflicts, (*grouped.notes, *_told(facts)))
+    tasks = task_columns(grouped, spec.tasks)
+    conflicts = tuple(sentence for name in ("label", *tasks) for sentence in _conflicts(grouped, name, same))
+    return Checked(grouped, tuple(bad), conflicts, (*grouped.notes, *_told(facts)), tasks)
+
+
+def kinds_of(samples: Samples, spec: DataSpec) -> Kinds | None:
+    """The kinds of the classes of checked samples, if the recipe asks for any."""
+    if spec.kinds is not None:
+        return Kinds.of(samples.classes, spec.kinds, "data.kinds")
+    if spec.kind_column is not None:
+        return Kinds.from_column(samples, spec.kind_column)
+    return Kinds.from_column(samples, FOLDER_COLUMN) if spec.kind_folders else None
+
+
+def _labelled(samples: Samples, spec: DataSpec) -> Samples:
+    """The pictures with the labels that the recipe asks for; each must have one at least."""
+    if spec.label not in (None, samples.label_name):
+        samples = judged_by(samples, str(spec.label), spec.tasks)
+    if spec.kind_folders:
+        samples = classes_in_kind_folders(samples)
+    samples = with_tasks(samples, spec.tasks)
+    lacking = without_any_label(samples.table, "label", spec.tasks)
+    if lacking:
+        names = samples.table["id"].gather(lacking).to_list()
+        other = " nor one of the further tasks" if spec.tasks else ""
+        raise HandlensError(
+            f"{len(lacking)} of {len(samples)} pictures have no label{other} ({join_names(names, 3)}). "
+            "Fill it in, take them out, or name the column that labels them in data.tasks."
+        )
+    return samples
+
+
+def _conflicts(samples: Samples, column: str, same: Sequence[Sequence[int]]) -> list[str]:
+    """Identical pictures under different labels of one task; a missing label contradicts none."""
+    known = samples.table[column].is_not_null().to_list()
+    labelled = [[row for row in rows if known[row]] for rows in same]
+    told = samples.with_table(samples.table.with_columns(label=pl.col(column)))
+    of = "" if column == "label" else f"{column}: "
+    return [of + copies.sentence() for copies in conflicting_copies(told, labelled)]
 
 
 def _bad(samples: Samples, facts: Sequence[FileFacts]) -> list[tuple[str, str]]:

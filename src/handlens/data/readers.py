@@ -1,6 +1,7 @@
 """Recognising what kind of place a path is, and reading folders whose names are the classes."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from handlens.base.errors import HandlensError
@@ -26,6 +27,7 @@ def read(
     group: str | None = None,
     split: str | None = None,
     class_names: Path | None = None,
+    tasks: Sequence[str] = (),
 ) -> Samples:
     """Recognise what `path` is and read it."""
     path = absolute(path)
@@ -35,12 +37,12 @@ def read(
         if class_names is not None:
             raise HandlensError(f"Class names go with a folder of label files, but {path} is a table.")
         if not is_manifest(existing_file(path)):
-            return read_table(path, label=label, group=group, split=split)
+            return read_table(path, label=label, group=group, split=split, tasks=tasks)
         if group is not None or split is not None:
             raise HandlensError(f"{path} is a manifest, which says itself what is the group and the split.")
         samples = read_manifest(path)
         _require_pictures(samples, path)
-        return samples if label is None else judged_by(samples, label)
+        return samples if label is None else judged_by(samples, label, tasks)
 
     columns = [
         f"the {role} {name!r}"

@@ -28,7 +28,8 @@ class Samples:
     """Pictures with their labels, what they came from, and their side.
 
     The columns `id`, `path`, `label`, `group` and `split` are always there; other columns of the source
-    are kept behind them. `label` holds what is judged; `label_name` is what the source calls it.
+    are kept behind them. `label` holds what is judged; `label_name` is what the source calls it. A picture
+    may lack a label only where another column has one that is learned too (`data.tasks`).
     """
 
     table: pl.DataFrame
@@ -45,14 +46,16 @@ class Samples:
         group: str | None = None,
         split: str | None = None,
         class_names: Path | None = None,
+        tasks: Sequence[str] = (),
     ) -> "Samples":
         """Read pictures from whatever `path` is: a folder of class folders, a table, a manifest, ...
 
-        `label`, `group` and `split` name columns of a table; `class_names` goes with label files.
+        `label`, `group` and `split` name columns of a table; `class_names` goes with label files. A picture
+        without a label is kept if one of the columns `tasks` has one for it.
         """
         from handlens.data.readers import read
 
-        return read(Path(path), label=label, group=group, split=split, class_names=class_names)
+        return read(Path(path), label=label, group=group, split=split, class_names=class_names, tasks=tasks)
 
     @classmethod
     def from_folder(cls, root: Path | str) -> "Samples":
@@ -70,11 +73,15 @@ class Samples:
         group: str | None = None,
         split: str | None = None,
         picture: str = "path",
+        tasks: Sequence[str] = (),
     ) -> "Samples":
-        """Read a CSV, TSV or Parquet table; the arguments name its columns where they are unusual."""
+        """Read a CSV, TSV or Parquet table; the arguments name its columns where they are unusual.
+
+        A picture without a label is kept if one of the columns `tasks` has one for it.
+        """
         from handlens.data.tables import read_table
 
-        return read_table(Path(path), label=label, group=group, split=split, picture=picture)
+        return read_table(Path(path), label=label, group=group, split=split, picture=picture, tasks=tasks)
 
     @classmethod
     def from_label_files(cls, root: Path | str, class_names: Path | None = None) -> "Samples":
@@ -93,7 +100,7 @@ class Samples:
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels that occur, sorted."""
-        return tuple(sorted(self.table["label"].unique().to_list()))
+        return tuple(sorted(self.table["label"].drop_nulls().unique().to_list()))
 
     @property
     def is_split(self) -> bool:
@@ -130,7 +137,7 @@ class Samples:
         """How many pictures each class has, in the order of `classes`."""
         return {
             str(label): int(count)
-            for label, count in self.table["label"].value_counts().sort("label").iter_rows()
+            for label, count in self.table["label"].drop_nulls().value_counts().sort("label").iter_rows()
         }
 
     def with_table(self, table: pl.DataFrame, *notes: str) -> "Samples":

@@ -1,5 +1,6 @@
 """Samples as training meets them: files, class numbers, and the places of each side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handlens.data.samples import SIDES, Samples
+from handlens.base.errors import Problems
+from handlens.data.samples import SIDES, Samples, join_names
+from handlens.data.tasks import TaskLabels, task_columns
 
 Rows = NDArray[np.int64]
 
@@ -29,25 +32,44 @@ class Sides:
     groups: tuple[str, ...]
     shots: tuple[Shot, ...]
     targets: Rows
-    """The class of each picture, as an index into `classes`."""
+    """The class of each picture in the main task, as an index into `classes`; -1 where it has none."""
     names: tuple[str, ...]
     """The side of each picture."""
+    label_name: str = "label"
+    """What the main task is called."""
+    further: tuple[TaskLabels, ...] = ()
+    """The tasks beside the main one."""
 
     @classmethod
-    def of(cls, samples: Samples) -> "Sides":
-        """Checked and split samples, in the order of their table."""
+    def of(cls, samples: Samples, tasks: Sequence[str] = ()) -> "Sides":
+        """Checked and split samples, in the order of their table; `tasks` names columns of further labels."""
         table = samples.table
-        number = {label: at for at, label in enumerate(samples.classes)}
-        return cls(
-            classes=samples.classes,
+        main = TaskLabels.of(samples, "label")
+        further = tuple(TaskLabels.of(samples, column) for column in task_columns(samples, tasks))
+        sides = cls(
+            classes=main.classes,
             ids=tuple(table["id"]),
             groups=tuple(table["group"]),
             shots=tuple(
                 Shot(Path(path), name) for path, name in zip(table["path"], table["digest"], strict=True)
             ),
-            targets=np.array([number[label] for label in table["label"]], dtype=np.int64),
+            targets=main.targets,
             names=tuple(table["split"]),
+            label_name=main.name,
+            further=further,
         )
+        sides._require_labels()
+        return sides
+
+    @property
+    def tasks(self) -> tuple[TaskLabels, ...]:
+        """All tasks, the main one first."""
+        return (TaskLabels(self.label_name, self.classes, self.targets), *self.further)
+
+    @property
+    def all_targets(self) -> Rows:
+        """The classes in all tasks: (n,) where there is one task, else (n, tasks)."""
+        return np.stack([task.targets for task in self.tasks], axis=1) if self.further else self.targets
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -72,4 +94,27 @@ class Sides:
             pick(self.shots),
             self.targets[kept],
             pick(self.names),
+            self.label_name,
+            tuple(task.only(kept) for task in self.further),
         )
+
+    def _require_labels(self) -> None:
+        """Every task must have something to tell apart, to learn from and to be judged on."""
+        problems = [
+            f"{task.name!r} has only one class{''.join(f', {name!r}' for name in task.classes)}: there is "
+            "nothing to tell apart."
+            for task in self.further
+            if len(task.classes) < 2
+        ]
+        for task in self.tasks:
+            bare = [
+                side for side in self.present if side != "val" and not task.known[self.places(side)].any()
+            ]
+            if bare and task.classes:
+                problems.append(f"{task.name!r} has no label on the {join_names(bare)} side.")
+        if problems:
+            raise Problems(
+                "Not every task can be learned and judged. Fill in labels, split otherwise, or take the task "
+                "off data.tasks:",
+                problems,
+            )

@@ -1,6 +1,6 @@
 """Splitting samples into train, val and test: stratified, and with every group on one side."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Self
@@ -13,6 +13,8 @@ from handlens.base.errors import HandlensError
 from handlens.base.spec import Spec
 from handlens.data.division import Ints, divide
 from handlens.data.samples import SIDES, Samples, join_names
+
+_NO_LABEL = "(no label)"
 
 
 def _ratios(value: Any) -> Any:
@@ -127,7 +129,7 @@ def split(samples: Samples, spec: SplitSpec) -> tuple[Samples, SplitReport]:
     if spec.folds is None:
         names = SIDES if len(parts) == 3 else ("train", "test")
         asked = dict(zip(names, parts, strict=True))
-        sides = np.array(names)[divide(labels, groups, parts, spec.seed)]
+        sides = np.array(names)[_divide(labels, groups, parts, spec.seed)]
     else:
         test = Fraction(1, spec.folds)
         in_test = fold_sides(labels, groups, spec.folds, spec.seed) == spec.fold
@@ -138,7 +140,7 @@ def split(samples: Samples, spec: SplitSpec) -> tuple[Samples, SplitReport]:
             train = parts[0] / (parts[0] + parts[1])
             asked = {"train": train * (1 - test), "val": (1 - train) * (1 - test), "test": test}
             rest = np.flatnonzero(~in_test)
-            inner = divide(
+            inner = _divide(
                 [labels[i] for i in rest], [groups[i] for i in rest], (train, 1 - train), spec.seed
             )
             sides[rest[inner == 1]] = "val"
@@ -146,9 +148,20 @@ def split(samples: Samples, spec: SplitSpec) -> tuple[Samples, SplitReport]:
     return done, _report(done, asked)
 
 
-def fold_sides(labels: Sequence[str], groups: Sequence[str], folds: int, seed: int) -> Ints:
+def fold_sides(labels: Sequence[str | None], groups: Sequence[str], folds: int, seed: int) -> Ints:
     """The fold, counted from 0, of every row: stratified, and with every group in one fold."""
-    return divide(labels, groups, (Fraction(1, folds),) * folds, seed)
+    return _divide(labels, groups, (Fraction(1, folds),) * folds, seed)
+
+
+def _divide(
+    labels: Sequence[str | None], groups: Sequence[str], shares: Sequence[Fraction], seed: int
+) -> Ints:
+    """Divide rows; those without a label are spread like a class of their own."""
+    known = Counter(label for label in labels if label is not None)
+    lacking = {group for label, group in zip(labels, groups, strict=True) if label is None}
+    # Too few to be on every side, they go where one more picture of the largest class matters least.
+    stratum = _NO_LABEL if len(lacking) >= len(shares) else max(sorted(known), key=known.__getitem__)
+    return divide([stratum if label is None else label for label in labels], groups, shares, seed)
 
 
 def _fractions(ratios: Sequence[float]) -> tuple[Fraction, ...]:

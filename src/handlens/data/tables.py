@@ -16,6 +16,7 @@ import polars as pl
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError, Problems
 from handlens.data.samples import COLUMNS, MANIFEST_MARK, SIDES, Samples, identities, join_names
+from handlens.data.tasks import as_labels, without_any_label
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -33,8 +34,12 @@ def read_table(
     group: str | None = None,
     split: str | None = None,
     picture: str = "path",
+    tasks: Sequence[str] = (),
 ) -> Samples:
-    """Read a table with a row a picture: its path, its label, and perhaps a group and a split."""
+    """Read a table with a row a picture: its path, its label, and perhaps a group and a split.
+
+    The label may be missing where one of the columns `tasks` holds another one.
+    """
     path = existing_file(path)
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise HandlensError(f"{path} is not a table that can be read. Save it as .csv, .tsv or .parquet.")
@@ -50,6 +55,9 @@ def read_table(
     rows = _row_numbers(path, source.height)
     missing = [index for index, found in enumerate(paths) if found and not os.path.isfile(found)]  # noqa: PTH113 (a Path a row is slow)
     problems = []
+    without_label = without_any_label(source, columns["label"], tasks)
+    if without_label:
+        problems.append(f"{rows(without_label)}: there is no label. Fill it in, or delete the row.")
     if missing:
         problems.append(
             f"{rows(missing)}: there is no such file ({join_names([str(written[i]) for i in missing], 3)}). "
@@ -93,11 +101,11 @@ def read_manifest(path: Path) -> Samples:
     return Samples(samples.table, root, tuple(facts["notes"]), facts["label_name"])
 
 
-def judged_by(samples: Samples, label: str) -> Samples:
-    """The same pictures judged by another of their columns."""
+def judged_by(samples: Samples, label: str, tasks: Sequence[str] = ()) -> Samples:
+    """The same pictures judged by another of their columns; one of `tasks` may stand in for its label."""
     name = _column(samples.table.columns, label, "label", "this manifest")
-    table = samples.table.with_columns(label=pl.col(name).cast(pl.String))
-    without = table["label"].null_count()
+    table = samples.table.with_columns(label=as_labels(samples.table[name]))
+    without = len(without_any_label(table, "label", tasks))
     if without:
         raise HandlensError(
             f"{without} pictures have no label in the column {name!r}. Fill it in, or take them out."
@@ -211,11 +219,8 @@ def _assemble(
     """Check the five columns, tell everything that is wrong at once, and put the rest behind them."""
     labels = _texts(source, columns["label"])
     without_path = [index for index, found in enumerate(paths) if not found]
-    without_label = [index for index, found in enumerate(labels) if found is None]
     if without_path:
         problems.append(f"{rows(without_path)}: there is no path. Fill it in, or delete the row.")
-    if without_label:
-        problems.append(f"{rows(without_label)}: there is no label. Fill it in, or delete the row.")
     problems.extend(_told_twice(paths, rows))
     sides = _texts(source, columns["split"]) if "split" in columns else [None] * source.height
     unknown = [i for i, side in enumerate(sides) if side is not None and side.casefold() not in SIDE_NAMES]

@@ -4,6 +4,7 @@ A view is drawn from the picture's own content and the view's number, never from
 the fourth view of a picture is the same in every run, which is what lets its features be kept.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic import Field, model_validator
 
 from handlens.base.files import digest
 from handlens.base.spec import Spec
-from handlens.data.image import PIXEL_LIMIT, JudgingView, open_picture
+from handlens.data.image import PIXEL_LIMIT, JudgingView, open_picture, reduce, undecoded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +53,12 @@ class TrainingView(Spec):
 
 
 class ViewsSpec(Spec):
-    """How a picture becomes what the network sees."""
+    """How a picture becomes what the network sees.
+
+    Fixed views, `count` of them, can be kept: pixels, activations, features. Fresh ones are drawn for a
+    network that trains; `count` is then left to what still is kept, a head that is trained first, and to
+    judging by the mean over the views.
+    """
 
     judge: JudgingView = JudgingView()
     """The view for judging, the same from training to the production line."""
@@ -60,6 +66,8 @@ class ViewsSpec(Spec):
     """Kinds of training views; with several, validation decides which kind is used."""
     count: int = Field(1, ge=1, le=64)
     """Views of each training picture: the judging view and count - 1 training views."""
+    fresh: bool = False
+    """Draw new training views in every epoch, one a picture; only for networks that train."""
     average: Literal["never", "always", "auto"] = "never"
     """Whether a picture is judged by the mean over its views; `auto` lets validation decide."""
 
@@ -70,12 +78,14 @@ class ViewsSpec(Spec):
             raise ValueError("two kinds of training views have the same name; give each its own")
         if self.count > 1 and not self.train:
             raise ValueError("count is more than 1 but train names no kind of training view")
+        if self.fresh and not self.train:
+            raise ValueError("fresh is set but train names no kind of training view")
         return self
 
     @property
     def kinds(self) -> dict[str, TrainingView | None]:
         """The kinds of training views by name; one without a name where there is only the picture."""
-        return {view.name: view for view in self.train} if self.count > 1 else {"": None}
+        return {view.name: view for view in self.train} if self.count > 1 or self.fresh else {"": None}
 
     @property
     def averages(self) -> tuple[bool, ...]:
@@ -94,18 +104,46 @@ def training_view(
     pixel_limit: int = PIXEL_LIMIT,
 ) -> Pixels:
     """View `number` of a picture whose content digest is `content`, as (size, size, 3) pixels."""
-    generator = np.random.default_rng(int(digest(content, str(number), length=8), 16))
+    picture = sized_picture(path, 2 * judge.size, judge, pixel_limit)
+    return draw_view(picture, chance(content, str(number)), view, judge.size)
+
+
+def chance(content: str, words: str) -> np.random.Generator:
+    """Chance for one drawing, told by its words, of the picture whose content digest is `content`."""
+    return np.random.default_rng(int(digest(content, words, length=8), 16))
+
+
+def side_for(view: TrainingView, judge: JudgingView) -> int:
+    """The short side that a picture must have for the smallest crop of a view to fill it without blur."""
+    return min(2 * judge.size, math.ceil(judge.size / math.sqrt(view.crop)))
+
+
+def sized_picture(path: Path, side: int, judge: JudgingView, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
+    """The upright RGB picture with a short side of at most `side`, which is twice the view's size or less."""
     # Twice the view's size leaves room for crops without blur and keeps large photographs cheap.
     picture = open_picture(path, 2 * judge.size, pixel_limit)
-    width, height = picture.size
-    shrink = max(1.0, min(width, height) / (2 * judge.size))
-    if shrink > 1:
-        picture = picture.resize((round(width / shrink), round(height / shrink)), Image.Resampling.BOX)
-    return draw_view(picture, generator, view, judge.size)
+    size = _within(picture.size, side)
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.BOX)
 
 
-def draw_view(picture: Image.Image, generator: np.random.Generator, view: TrainingView, size: int) -> Pixels:
-    """Draw one training view of an upright RGB picture."""
+def size_of_sized(
+    path: Path, side: int, judge: JudgingView, pixel_limit: int = PIXEL_LIMIT
+) -> tuple[int, int]:
+    """The two sides, in no order, that `sized_picture` will have; only the file's header is read."""
+    with undecoded(path, pixel_limit) as picture:
+        reduce(picture, 2 * judge.size)
+        return _within(picture.size, side)
+
+
+def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    shrink = max(1.0, min(size) / side)
+    return (round(size[0] / shrink), round(size[1] / shrink)) if shrink > 1 else size
+
+
+def draw_view(
+    picture: Image.Image | Pixels, generator: np.random.Generator, view: TrainingView, size: int
+) -> Pixels:
+    """Draw one training view of an upright RGB picture, or of its (height, width, 3) pixels."""
     import torch
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as transform

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handlens.base.errors import HandlensError
 from handlens.base.files import whole_file
+from handlens.data.kinds import Kinds
 
 PROBABILITY = "p:"
 """What stands in front of the class in the name of a column of probabilities."""
@@ -70,6 +71,25 @@ class Predictions:
     def labelled(self) -> "Predictions":
         """The pictures whose true class is known."""
         return self if self.known.all() else self.only(np.flatnonzero(self.known))
+
+    def in_kinds(self, kinds: Kinds) -> "Predictions":
+        """The same judgments of kinds of classes: a kind is as probable as its classes together."""
+        if self.classes != kinds.classes:
+            raise HandlensError(
+                f"The kinds are those of the classes {', '.join(kinds.classes)}, and the predictions are "
+                f"over {', '.join(self.classes)}."
+            )
+        # In double precision, so that the order of the classes is no matter.
+        fine = self.probabilities.astype(np.float64)
+        coarse = [fine[:, kinds.of_class == kind].sum(axis=1) for kind in range(len(kinds.names))]
+        # The last place stands for what is not known.
+        targets = None if self.targets is None else np.append(kinds.of_class, -1)[self.targets]
+        return replace(
+            self,
+            classes=kinds.names,
+            targets=targets,
+            probabilities=np.stack(coarse, axis=1).astype(np.float32),
+        )
 
     def only(self, rows: NDArray[np.int64]) -> "Predictions":
         """Some of the pictures, in the order of `rows`."""

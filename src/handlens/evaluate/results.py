@@ -1,6 +1,8 @@
 """The shape of metrics.json: what is known about a run, with how sure we are of it."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from handlens.base.spec import Spec
 
@@ -66,9 +68,13 @@ class SideResult(Spec):
     reliability_calibrated: tuple[ReliabilityBin, ...] | None = None
     """The same after temperature scaling; none without a side to fit the temperature on."""
 
+    def share_of(self, label: str) -> float:
+        """The share of the pictures that is of one class: how often it would be right always to say it."""
+        return self.per_class[label].n / self.n if label in self.per_class else 0.0
 
-class Metrics(Spec):
-    """All figures of one run, as metrics.json holds them."""
+
+class TaskResult(Spec):
+    """How one task fares: one column of labels."""
 
     classes: tuple[str, ...]
     """The classes in the order of the confusion matrix."""
@@ -78,3 +84,35 @@ class Metrics(Spec):
     """What logits are divided by to be calibrated; none where it could not be fitted."""
     temperature_from: str | None = None
     """The predictions that the temperature was fitted on, in words."""
+
+
+class KindsResult(Spec):
+    """The same judgments seen coarsely: a kind is as probable as its classes together."""
+
+    members: dict[str, tuple[str, ...]]
+    """The classes of each kind; the kinds are in the order of the confusion matrix."""
+    sides: dict[str, SideResult] = Field(min_length=1)
+    """The judged sides of the split."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The kinds, which take the place of the classes."""
+        return tuple(self.members)
+
+
+class Metrics(TaskResult):
+    """All figures of one run, as metrics.json holds them: those of the main task, and what is beside it."""
+
+    label: str | None = None
+    """What the main task is called, where there are others."""
+    tasks: dict[str, TaskResult] = Field(default={})
+    """The further tasks by name."""
+    kinds: KindsResult | None = None
+    """The main task's figures for kinds of classes."""
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Most runs have one task and no kinds, and say nothing about them."""
+        values: dict[str, Any] = handler(self)
+        empty = [name for name in ("label", "tasks", "kinds") if not values.get(name)]
+        return {name: value for name, value in values.items() if name not in empty}

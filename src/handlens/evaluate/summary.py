@@ -1,12 +1,13 @@
 """From predictions to metrics.json: every headline figure of every side, with its interval."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from handlens.base.errors import HandlensError
 from handlens.base.parallel import in_order
+from handlens.data.kinds import Kinds
 from handlens.evaluate.calibration import apply_temperature, fit_temperature, reliability
 from handlens.evaluate.intervals import Basis, Grouping, Spread, interval, spreads
 from handlens.evaluate.metrics import (
@@ -21,7 +22,14 @@ from handlens.evaluate.metrics import (
     recall_by_class,
 )
 from handlens.evaluate.predictions import Predictions
-from handlens.evaluate.results import ClassResult, Figure, Metrics, SideResult
+from handlens.evaluate.results import (
+    ClassResult,
+    Figure,
+    KindsResult,
+    Metrics,
+    SideResult,
+    TaskResult,
+)
 
 BY_CLASS = {"precision": precision_by_class, "recall": recall_by_class, "f1": f1_by_class}
 """The figures that each class has."""
@@ -32,12 +40,43 @@ def summarise(
     calibrate_on: Predictions | None,
     calibrate_on_words: str | None,
     seed: int = 0,
+    *,
+    label: str | None = None,
+    tasks: Mapping[str, Mapping[str, Predictions]] | None = None,
+    kinds: Kinds | None = None,
 ) -> Metrics:
     """All figures of the judged sides, which must know the same classes.
 
     The temperature is fitted on `calibrate_on`. A side that shares pictures with it gets no calibrated
     figures: there they would only say how well the temperature fits what it was fitted to.
+
+    `tasks` holds the judged sides of each further task, whose temperature is fitted on its own val side, and
+    `label` is what the main task is called beside them. `kinds` adds the figures of kinds of classes.
     """
+    main = _task(sides, calibrate_on, calibrate_on_words, seed)
+    further = {}
+    for name, judged in (tasks or {}).items():
+        # On some pictures perhaps none has a label of this task; then there is nothing to tell.
+        labelled = {
+            side: found for side, predictions in judged.items() if (found := predictions.labelled()).ids
+        }
+        if labelled:
+            further[name] = _task(labelled, labelled.get("val"), calibrate_on_words, seed)
+    return Metrics(
+        **dict(main),
+        label=label if further else None,
+        tasks=further,
+        kinds=_kinds(sides, calibrate_on, main.temperature, kinds, seed) if kinds else None,
+    )
+
+
+def _task(
+    sides: Mapping[str, Predictions],
+    calibrate_on: Predictions | None,
+    calibrate_on_words: str | None,
+    seed: int,
+) -> TaskResult:
+    """All figures of one task."""
     classes = next(iter(sides.values())).classes
     for name, predictions in [*sides.items(), *([("calibration", calibrate_on)] if calibrate_on else [])]:
         if predictions.classes != classes:
@@ -46,35 +85,66 @@ def summarise(
                 f"of {next(iter(sides))} over {', '.join(classes)}. Judge sides of one model together."
             )
     temperature = fit_temperature(calibrate_on) if calibrate_on and calibrate_on.known.any() else None
-    fitted_on = set(calibrate_on.ids) if calibrate_on else set()
-
-    def measured(side: tuple[str, Predictions]) -> SideResult:
-        name, predictions = side
-        fresh = fitted_on.isdisjoint(predictions.ids)
-        return judge(name, predictions, temperature if fresh else None, seed)
-
-    return Metrics(
+    return TaskResult(
         classes=classes,
-        # Side by side: nearly all of the time goes into drawing and weighing resamples.
-        sides=dict(zip(sides, in_order(measured, sides.items()), strict=True)),
+        sides=_judged_sides(sides, calibrate_on, temperature, None, seed),
         temperature=temperature,
         temperature_from=calibrate_on_words if temperature is not None else None,
     )
 
 
-def judge(name: str, predictions: Predictions, temperature: float | None, seed: int) -> SideResult:
-    """All figures of one side; the pictures without a known class are left out."""
+def _kinds(
+    sides: Mapping[str, Predictions],
+    calibrate_on: Predictions | None,
+    temperature: float | None,
+    kinds: Kinds,
+    seed: int,
+) -> KindsResult:
+    """All figures of the kinds; calibrated are the classes, whose probabilities are summed after that."""
+    return KindsResult(
+        members=kinds.members, sides=_judged_sides(sides, calibrate_on, temperature, kinds, seed)
+    )
+
+
+def _judged_sides(
+    sides: Mapping[str, Predictions],
+    calibrate_on: Predictions | None,
+    temperature: float | None,
+    kinds: Kinds | None,
+    seed: int,
+) -> dict[str, SideResult]:
+    fitted_on = set(calibrate_on.ids) if calibrate_on else set()
+
+    def measured(side: tuple[str, Predictions]) -> SideResult:
+        name, predictions = side
+        fresh = fitted_on.isdisjoint(predictions.ids)
+        return judge(name, predictions, temperature if fresh else None, seed, kinds)
+
+    # Side by side: nearly all of the time goes into drawing and weighing resamples.
+    return dict(zip(sides, in_order(measured, sides.items()), strict=True))
+
+
+def judge(
+    name: str, predictions: Predictions, temperature: float | None, seed: int, kinds: Kinds | None = None
+) -> SideResult:
+    """All figures of one side, of classes or of their kinds; pictures without a known class are left out."""
     labelled = predictions.labelled()
     if labelled.targets is None or not len(labelled.targets):
         raise HandlensError(
             f"The predictions of {name} hold no picture with a known class, so there is nothing to measure."
         )
+    calibrated = (
+        replace(labelled, probabilities=apply_temperature(labelled.probabilities, temperature))
+        if temperature is not None
+        else None
+    )
+    if kinds is not None:
+        labelled = labelled.in_kinds(kinds)
+        calibrated = calibrated.in_kinds(kinds) if calibrated else None
     side = _Side(
         labelled.classes,
-        Judged(labelled.targets, labelled.probabilities),
-        Judged(labelled.targets, apply_temperature(labelled.probabilities, temperature))
-        if temperature is not None
-        else None,
+        _truth_beside(labelled),
+        _truth_beside(calibrated) if calibrated else None,
         Grouping.of(labelled.groups),
     )
     # Each side draws from the seed alone, so that it does not matter which others are judged beside it.
@@ -106,6 +176,11 @@ def judge(name: str, predictions: Predictions, temperature: float | None, seed: 
         reliability=reliability(side.plain),
         reliability_calibrated=reliability(side.calibrated) if side.calibrated else None,
     )
+
+
+def _truth_beside(labelled: Predictions) -> Judged:
+    assert labelled.targets is not None
+    return Judged(labelled.targets, labelled.probabilities)
 
 
 def _figure(value: float, spread: Spread, basis: Basis) -> Figure:

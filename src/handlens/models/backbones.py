@@ -1,10 +1,12 @@
 """Backbones by name: any torchvision classifier, any timm network, or our own small one.
 
-A backbone turns pictures into one feature map. Its pretrained classification head is dropped.
+A backbone turns pictures into one feature map. Its pretrained classification head is dropped, or kept
+but for its last layer, where the recipe asks for the network's own way from map to row.
 """
 
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -16,12 +18,14 @@ from torch import Tensor, nn
 from handlens.base.choices import look_up, nearest
 from handlens.base.errors import HandlensError
 from handlens.models import nano, weights
+from handlens.models.own_rows import CLASSIFIERS, last_layer, map_to_row
 from handlens.models.weights import WeightsChoice, WeightsFile
 
-# What follows the last feature map in torchvision's classifiers, and their auxiliary classifiers.
-AFTER_THE_MAP = (
-    "avgpool", "flatten", "dropout", "fc", "classifier", "head", "heads", "aux1", "aux2", "AuxLogits",
-)  # fmt: skip
+AUXILIARY = ("aux1", "aux2", "AuxLogits")
+"""Classifiers of GoogLeNet and Inception that helped in their first training; they are left out."""
+
+AFTER_THE_MAP = ("avgpool", "flatten", "dropout", *CLASSIFIERS, *AUXILIARY)
+"""What follows the last feature map in torchvision's classifiers."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Backbone:
 
     name: str
     trunk: nn.Module
-    """Pictures (n, 3, height, width) to one feature map (n, channels, height, width)."""
+    """Pictures (n, 3, height, width) to one feature map (n, channels, height, width); to rows
+    (n, features) where the network's own way to them was asked for."""
     source: str
     """Where the weights came from, in words."""
     digest: str
@@ -39,14 +44,18 @@ class Backbone:
     """Whether the weights were learned from other pictures."""
 
 
-def create(name: str, choice: WeightsChoice, seed: int = 0) -> Backbone:
-    """Make a backbone and give it its weights."""
+def create(name: str, choice: WeightsChoice | None, seed: int = 0, own_rows: bool = False) -> Backbone:
+    """Make a backbone and give it its weights; without a choice others are to be put into it afterwards.
+
+    With `own_rows` it keeps the layers between its map and its last layer, such as the fully connected
+    ones of VGG.
+    """
     library, _, short = name.partition("/")
     make = look_up(LIBRARIES, library, "library of backbones") if short else _no_library(name)
-    return make(short, choice, seed)
+    return make(short, choice, seed, own_rows)
 
 
-def locate(name: str, choice: WeightsChoice) -> WeightsFile | None:
+def locate(name: str, choice: WeightsChoice | None) -> WeightsFile | None:
     """The file of the weights, where one look tells it; building a network takes seconds."""
     return weights.in_folders(name) if choice == "pretrained" else None
 
@@ -87,7 +96,7 @@ def _no_library(name: str) -> Any:
 # torchvision
 
 
-def _torchvision(name: str, choice: WeightsChoice, seed: int) -> Backbone:
+def _torchvision(name: str, choice: WeightsChoice | None, seed: int, own_rows: bool) -> Backbone:
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)
@@ -96,7 +105,7 @@ def _torchvision(name: str, choice: WeightsChoice, seed: int) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # GoogLeNet and Inception draw their first weights in minutes otherwise, only to be replaced.
-        slow_start = {"init_weights": choice != "pretrained"} if name in ("googlenet", "inception_v3") else {}
+        slow_start = {"init_weights": choice == "none"} if name in ("googlenet", "inception_v3") else {}
         network = torchvision.models.get_model(name, weights=None, **slow_start)
     source, pretrained = f"random (seed {seed})", False
     file_digest = None
@@ -105,9 +114,13 @@ def _torchvision(name: str, choice: WeightsChoice, seed: int) -> Backbone:
         state = weights.read_state(found.path)
         if name.startswith("densenet"):
             state = {_densenet_key(key): value for key, value in state.items()}
-        weights.load_into(network, state, found.path, AFTER_THE_MAP)
+        unused = (*AUXILIARY, last_layer(network)) if own_rows else AFTER_THE_MAP
+        weights.load_into(network, state, found.path, unused)
         source, pretrained, file_digest = found.source, True, found.digest()
     trunk = _torchvision_trunk(network)
+    if own_rows:
+        parts = dict(trunk.named_children()) if isinstance(trunk, nn.Sequential) else {"tokens": trunk}
+        trunk = nn.Sequential(OrderedDict([*parts.items(), ("own_rows", map_to_row(network))]))
     return Backbone(
         f"torchvision/{name}", trunk.eval(), source, file_digest or weights.digest_of(trunk), pretrained
     )
@@ -191,7 +204,7 @@ class TorchvisionTokens(nn.Module):
 # timm
 
 
-def _timm(name: str, choice: WeightsChoice, seed: int) -> Backbone:
+def _timm(name: str, choice: WeightsChoice | None, seed: int, own_rows: bool) -> Backbone:
     import timm
 
     if not timm.is_model(name):
@@ -204,23 +217,26 @@ def _timm(name: str, choice: WeightsChoice, seed: int) -> Backbone:
     found = weights.in_folders(f"timm/{name}") if choice == "pretrained" else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _create_timm(name, from_hub=choice == "pretrained" and found is None)
+        network = _create_timm(name, choice == "pretrained" and found is None, own_rows)
     source, pretrained, file_digest = f"random (seed {seed})", choice == "pretrained", None
     if found:
         state = weights.read_state(found.path)
+        # Left out in any case, since timm builds the network without its last layer.
         heads = tuple(str(head) for head in _as_tuple(network.pretrained_cfg.get("classifier") or ()))
         weights.load_into(network, state, found.path, heads)
         source, file_digest = found.source, found.digest()
     elif choice == "pretrained":
         source = "timm's own weights"
-    trunk = TimmMap(name, network)
+    trunk: nn.Module = network if own_rows else TimmMap(name, network)
     return Backbone(f"timm/{name}", trunk.eval(), source, file_digest or weights.digest_of(trunk), pretrained)
 
 
-def _create_timm(name: str, from_hub: bool) -> Any:
+def _create_timm(name: str, from_hub: bool, own_rows: bool) -> Any:
     import timm
 
     try:
+        if own_rows:
+            return timm.create_model(name, pretrained=from_hub, num_classes=0)
         try:
             return timm.create_model(name, pretrained=from_hub, num_classes=0, global_pool="")
         except (TypeError, AssertionError):
@@ -281,7 +297,7 @@ class TimmMap(nn.Module):
 # ours
 
 
-def _handlens(name: str, choice: WeightsChoice, seed: int) -> Backbone:
+def _handlens(name: str, choice: WeightsChoice | None, seed: int, own_rows: bool) -> Backbone:
     look_up({"nano": None}, name, "backbone of Handlens")
     if choice == "pretrained":
         raise HandlensError(
@@ -295,10 +311,12 @@ def _handlens(name: str, choice: WeightsChoice, seed: int) -> Backbone:
     else:
         nano.draw_weights(trunk, seed)
         source = f"random (seed {seed})"
+    if own_rows:
+        trunk.add_module("own_rows", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1)))
     return Backbone("handlens/nano", trunk.eval(), source, weights.digest_of(trunk), pretrained=False)
 
 
-def _refuse_bundled(name: str, choice: WeightsChoice) -> None:
+def _refuse_bundled(name: str, choice: WeightsChoice | None) -> None:
     if choice == "bundled":
         raise HandlensError(
             f"Only handlens/nano has weights inside the package. For {name} set model.weights to "
@@ -306,7 +324,7 @@ def _refuse_bundled(name: str, choice: WeightsChoice) -> None:
         )
 
 
-LIBRARIES: dict[str, Callable[[str, WeightsChoice, int], Backbone]] = {
+LIBRARIES: dict[str, Callable[[str, WeightsChoice | None, int, bool], Backbone]] = {
     "torchvision": _torchvision,
     "timm": _timm,
     "handlens": _handlens,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from handlens.evaluate.results import Figure, Metrics
+from handlens.evaluate.results import Figure, KindsResult, TaskResult
 from handlens.report.verdict import judged_side
 from handlens.report.words import percent, percent_interval
 
@@ -70,7 +70,7 @@ class Card:
     """The same on validation, where the judged side is another."""
 
 
-def cards(metrics: Metrics) -> list[Card]:
+def cards(metrics: TaskResult | KindsResult) -> list[Card]:
     """The headline figures in the order of `FIGURES`; unknown ones last, under their own name."""
     side = judged_side(metrics)
     figures = metrics.sides[side].figures

@@ -20,25 +20,17 @@ from handlens.evaluate.results import Metrics, SideResult
 from handlens.provenance import Provenance
 from handlens.report import figures
 from handlens.report.cards import cards
+from handlens.report.parts import Part, cells, part_of_kinds, parts_of_tasks, summary_of
 from handlens.report.thumbnails import data_uri, thumbnails
 from handlens.report.verdict import SamplesSummary, Verdict, judge, judged_side, rests_on
 from handlens.report.words import count, percent, percent_interval
-from handlens.run import RunFolder
+from handlens.run import RunFolder, file_word
 
 SIDE_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
 # Thumbnails cost time and room: three a class for a few classes, one for many, none beyond.
 MOST_THUMBNAILS = 60
 THUMBNAILS_PER_CLASS = 3
 MOST_MISTAKES = 24
-
-
-@dataclass(frozen=True)
-class Cell:
-    """How often one class was taken for another."""
-
-    number: int
-    share: float
-    """Of the pictures of the true class."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +51,14 @@ def write_report(run: RunFolder) -> Path:
     # Read as a manifest, so that pictures that moved together with the run are found again.
     samples = Samples.from_manifest(run.samples_path).table
     history = run.read_history()
-    summary = _summary(samples)
+    summary = summary_of(samples)
     name = judged_side(metrics)
     side = metrics.sides[name]
 
     mistakes = _mistakes(Predictions.read(run.predictions_path(name)))
     shown = _shown_of_each_class(samples, summary)
+    tasks, kinds = parts_of_tasks(metrics, samples), part_of_kinds(metrics, samples)
+    _draw_parts(run, tasks, kinds)
     page = _environment().get_template("report.html")
     text = page.render(
         run_name=run.name,
@@ -74,10 +68,13 @@ def write_report(run: RunFolder) -> Path:
         accuracy=side.figures["accuracy"],
         rests_on=rests_on(side, summary),
         guess=summary.most_frequent(),
-        guessed=_guessed(side, summary),
+        guessed=side.share_of(summary.most_frequent()),
         cards=[card for card in cards(metrics) if card.headline],
         more_cards=[card for card in cards(metrics) if not card.headline],
         metrics=metrics,
+        tasks=tasks,
+        kinds=kinds,
+        unlabelled=samples["label"].null_count(),
         provenance=provenance,
         summary=summary,
         splits=[split for split in SIDES if any(split in row for row in summary.pictures.values())],
@@ -85,7 +82,7 @@ def write_report(run: RunFolder) -> Path:
         thumbnails=_thumbnails_by_id(samples, shown, mistakes),
         views=_views(run),
         drawn=_draw(run, metrics, side, history),
-        confusion=_cells(side.confusion),
+        confusion=cells(side.confusion),
         mistakes=mistakes,
         recipe=write_yaml(run.read_recipe()),
     )
@@ -98,7 +95,7 @@ def verdict_of(run: RunFolder) -> Verdict:
     metrics = Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path))
     provenance = Provenance.parse(run.read_provenance(), str(run.provenance_path))
     samples = Samples.from_manifest(run.samples_path).table
-    return judge(metrics, provenance, _summary(samples), run.read_history())
+    return judge(metrics, provenance, summary_of(samples), run.read_history())
 
 
 def _environment() -> Environment:
@@ -119,37 +116,15 @@ def _unbroken(text: str) -> str:
     return text.replace(" %", "\u00a0%")
 
 
-def _summary(samples: pl.DataFrame) -> SamplesSummary:
-    """Pictures and groups by class and side, the classes in alphabetical order."""
-    counted = (
-        samples.drop_nulls("split")
-        .group_by("label", "split")
-        .agg(pl.len().alias("pictures"), pl.col("group").n_unique().alias("groups"))
-        .sort("label", "split")
-    )
-    pictures: dict[str, dict[str, int]] = {}
-    groups: dict[str, dict[str, int]] = {}
-    for label, split, num_pictures, num_groups in counted.iter_rows():
-        pictures.setdefault(label, {})[split] = num_pictures
-        groups.setdefault(label, {})[split] = num_groups
-    # Where nothing was told, a group bears the name of its picture, or of one of several identical ones.
-    untold = bool(samples["group"].is_in(samples["id"].implode()).all())
-    return SamplesSummary(pictures, groups, untold)
-
-
-def _guessed(side: SideResult, summary: SamplesSummary) -> float:
-    """How often it would be right always to say the most frequent class of training."""
-    guess = summary.most_frequent()
-    return side.per_class[guess].n / side.n if guess in side.per_class else 0.0
-
-
 def _shown_of_each_class(samples: pl.DataFrame, summary: SamplesSummary) -> dict[str, list[str]]:
     """A few pictures of each class by id: of different groups and from all over the table."""
     most = min(THUMBNAILS_PER_CLASS, MOST_THUMBNAILS // max(1, len(summary.pictures)))
     shown: dict[str, list[str]] = {label: [] for label in summary.pictures}
     if most == 0:
         return shown
-    of_groups = samples.drop_nulls("split").unique(["label", "group"], keep="first", maintain_order=True)
+    of_groups = samples.drop_nulls(["split", "label"]).unique(
+        ["label", "group"], keep="first", maintain_order=True
+    )
     for (label,), rows in of_groups.partition_by("label", as_dict=True).items():
         places = np.unique(np.linspace(0, rows.height - 1, most).round().astype(int))
         shown[str(label)] = [str(rows["id"][int(place)]) for place in places]
@@ -185,10 +160,6 @@ def _mistakes(predictions: Predictions) -> list[Mistake]:
     ]
 
 
-def _cells(confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
-    return [[Cell(number, number / max(1, sum(row))) for number in row] for row in confusion]
-
-
 def _draw(
     run: RunFolder, metrics: Metrics, side: SideResult, history: Sequence[Mapping[str, Any]]
 ) -> dict[str, Markup]:
@@ -208,6 +179,23 @@ def _draw(
         "reliability": "Confidence against the share of pictures that is right.",
     }
     return {name: figures.for_page(drawn[name], alt) for name, alt in told.items() if name in drawn}
+
+
+def _draw_parts(run: RunFolder, tasks: Sequence[Part], kinds: Part | None) -> None:
+    """Write the figures for papers of the further tasks and of the kinds."""
+    for part in tasks:
+        word = file_word(part.name)
+        _write_pair(run, part, f".{word}")
+        side = part.side
+        reliability = figures.draw_reliability(side.reliability, side.reliability_calibrated)
+        run.write_figure(f"reliability.{word}.svg", reliability)
+    if kinds:
+        _write_pair(run, kinds, "-kinds")
+
+
+def _write_pair(run: RunFolder, part: Part, ending: str) -> None:
+    run.write_figure(f"confusion{ending}.svg", figures.draw_confusion(part.classes, part.side.confusion))
+    run.write_figure(f"classes{ending}.svg", figures.draw_classes(part.side.per_class))
 
 
 def _views(run: RunFolder) -> tuple[str, int] | None:

@@ -5,10 +5,10 @@ where the lower end of its interval says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from handlens.evaluate.results import ClassResult, Metrics, SideResult
+from handlens.evaluate.results import ClassResult, KindsResult, Metrics, SideResult, TaskResult
 from handlens.provenance import Provenance
 from handlens.report.words import count, listed, percent, percent_interval
 
@@ -71,7 +71,7 @@ class Verdict:
         return f"{self.claim} ({self.basis})."
 
 
-def judged_side(metrics: Metrics) -> str:
+def judged_side(metrics: TaskResult | KindsResult) -> str:
     """The side that the verdict rests on: test, or validation where nothing else was judged."""
     return "test" if "test" in metrics.sides else next(iter(metrics.sides))
 
@@ -91,11 +91,16 @@ def judge(
         *_doubts_about_size(name, side),
         *_doubts_about_classes(metrics.classes, side),
         *_doubts_about_training(metrics, side, provenance, history),
+        *_doubts_about_tasks(metrics),
     ]
     return Verdict(
         claim=f"Right on {percent(accuracy.value)} of {_which_pictures(name, provenance)}",
         basis=f"95 % interval {percent_interval(accuracy)}, {rests_on(side, summary)}",
-        sentences=tuple(_sentences(side, summary)),
+        sentences=(
+            *_sentences(side, summary),
+            *_sentences_about_kinds(metrics),
+            *_sentences_about_tasks(metrics),
+        ),
         # Sorting is stable, so that within a severity the order above stays.
         warnings=tuple(sorted(doubts, key=lambda doubt: _ORDER.index(doubt.severity))),
     )
@@ -119,7 +124,7 @@ def _which_pictures(side: str, provenance: Provenance) -> str:
 def _sentences(side: SideResult, summary: SamplesSummary) -> Iterator[str]:
     accuracy = side.figures["accuracy"]
     guess = summary.most_frequent()
-    guessed = side.per_class[guess].n / side.n if guess in side.per_class else 0.0
+    guessed = side.share_of(guess)
     start = (
         f"Always saying “{guess}”, the most frequent class in training, would be right on {percent(guessed)}"
     )
@@ -143,6 +148,48 @@ def _sentences(side: SideResult, summary: SamplesSummary) -> Iterator[str]:
             f"It made no mistake on {count(side.n, 'picture')}. That does not mean that it never errs: "
             f"up to {percent(1 - accuracy.low)} mistakes would still agree with this result."
         )
+
+
+def _sentences_about_kinds(metrics: Metrics) -> Iterator[str]:
+    if metrics.kinds is None:
+        return
+    accuracy = metrics.kinds.sides[judged_side(metrics)].figures["accuracy"]
+    kind_of = {label: kind for kind, members in metrics.kinds.members.items() for label in members}
+    mistakes = [
+        (number, kind_of[true] == kind_of[said])
+        for true, row in zip(metrics.classes, metrics.sides[judged_side(metrics)].confusion, strict=True)
+        for said, number in zip(metrics.classes, row, strict=True)
+        if true != said
+    ]
+    wrong = sum(number for number, _ in mistakes)
+    within = sum(number for number, is_within in mistakes if is_within)
+    stay = f"; of {count(wrong, 'mistake')} about the class, {within:,} stay within the kind" if wrong else ""
+    yield (
+        f"It tells the {len(metrics.kinds.members)} kinds of classes apart on {percent(accuracy.value)} "
+        f"({percent_interval(accuracy)}){stay}."
+    )
+
+
+def _sentences_about_tasks(metrics: Metrics) -> Iterator[str]:
+    if metrics.tasks:
+        yield f"All this is about the main task, “{metrics.label}”."
+    for name, result in metrics.tasks.items():
+        side = result.sides[judged_side(result)]
+        accuracy = side.figures["accuracy"]
+        yield (
+            f"Of “{name}” it is right on {percent(accuracy.value)} "
+            f"(95 % interval {percent_interval(accuracy)}, {count(side.n, 'picture')} from "
+            f"{count(side.n_groups, 'group')})."
+        )
+
+
+def _doubts_about_tasks(metrics: Metrics) -> Iterator[Doubt]:
+    """The same doubts about each further task, under its name."""
+    for name, result in metrics.tasks.items():
+        side = result.sides[judged_side(result)]
+        # That there is no test side was said of the run.
+        for doubt in (*_doubts_about_size("test", side), *_doubts_about_classes(result.classes, side)):
+            yield replace(doubt, title=f"“{name}”: {doubt.title}")
 
 
 def _doubts_about_data(provenance: Provenance, summary: SamplesSummary) -> Iterator[Doubt]:

@@ -28,6 +28,7 @@ def write_views(run: RunFolder, sides: Sides, views: ViewsSpec, kind: str) -> No
         return
     train = sides.places("train")
     # The first picture of each class in turn: the same ones whenever the strip is drawn.
+    train = train[sides.targets[train] >= 0]
     _, firsts = np.unique(sides.targets[train], return_index=True)
     shots = [sides.shots[train[first]] for first in firsts[:MOST_ROWS]]
     strip = io.BytesIO()
@@ -52,7 +53,8 @@ def write_preview(samples: Samples, views: ViewsSpec, path: Path) -> None:
 def draw_strip(shots: Sequence[Shot], views: ViewsSpec, kind: str) -> Image.Image:
     """A row a picture: the file upright, the judging view, the training views."""
     view = views.kinds[kind]
-    num_views = min(views.count - 1, MOST_VIEWS) if view else 0
+    # Of views that are drawn anew in every epoch, some as they may come.
+    num_views = min(MOST_VIEWS if views.fresh else views.count - 1, MOST_VIEWS) if view else 0
     captions = ["the picture", "judged", *(f"{kind} view {number}" for number in range(1, num_views + 1))]
     width = len(captions) * (TILE + GAP) - GAP
     sheet = Image.new("RGB", (width, CAPTION + len(shots) * (TILE + GAP) - GAP), "white")

@@ -29,10 +29,29 @@ class HeadFacts:
     """Whether a picture is judged by the mean over its views."""
     weights_digest: str
     """Hash of the backbone's weights: a head says nothing on top of another backbone."""
+    further: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The names of further tasks and their classes; their scores follow those of the first."""
+    whole: bool = False
+    """Whether the backbone trained too, and its weights stand in the file beside those of the head."""
+    twin_begins: int | None = None
+    """Where the network judges beside itself as it was: how many units the two have in common."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of classes of each task."""
+        return (len(self.classes), *(len(classes) for _, classes in self.further))
+
+    @classmethod
+    def read(cls, values: Any) -> "HeadFacts":
+        """Back from JSON, which knows no tuples."""
+        if not isinstance(values, dict):
+            raise TypeError("the facts of a head are a mapping")
+        further = tuple((name, tuple(classes)) for name, classes in values.get("further", ()))
+        return cls(**{**values, "classes": tuple(values["classes"]), "further": further})
 
 
 def save_head(path: Path, state: Mapping[str, Tensor], facts: HeadFacts) -> None:
-    """Write a head with what must be known to use it."""
+    """Write a head, or a whole network, with what must be known to use it."""
     from safetensors.torch import save_file
 
     tensors = {name: value.contiguous() for name, value in state.items()}
@@ -50,11 +69,11 @@ def load_head(path: Path) -> tuple[dict[str, Tensor], HeadFacts]:
         state = read_state(path)
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})["handlens"])
-        return state, HeadFacts(**{**facts, "classes": tuple(facts["classes"])})
+        return state, HeadFacts.read(facts)
     except (HandlensError, KeyError, TypeError, ValueError) as error:
         raise HandlensError(
             f"{path} is damaged ({error}). Delete {path.parent} and {path.parents[1] / 'DONE'}, and give the "
-            "run's 'handlens train' command again: it trains the head anew from the kept features."
+            "run's 'handlens train' command again: it trains anew from what is kept."
         ) from None
 
 
@@ -75,5 +94,5 @@ def load_state(path: Path) -> dict[str, Any] | None:
         # Damaged files bring out nearly every exception there is; what is raised here is about the file.
         raise HandlensError(
             f"{path} is damaged, so training cannot go on from it. Delete {path.parent} and give the same "
-            "command again: it trains the head anew from the kept features."
+            "command again: it trains anew from what is kept."
         ) from None

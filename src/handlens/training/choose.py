@@ -18,8 +18,9 @@ from handlens.data.split import fold_sides
 from handlens.evaluate.calibration import apply_temperature
 from handlens.evaluate.predict import judge_rows
 from handlens.models.heads import Head, HeadSpec
+from handlens.training.aims import Aims
 from handlens.training.device import on_one_core
-from handlens.training.fit import TrainSpec, fit_head
+from handlens.training.fit import FitSpec, fit_head
 from handlens.training.table import FeatureTable
 
 TEMPERATURES = np.geomspace(0.05, 20, 60).tolist()
@@ -27,6 +28,25 @@ TEMPERATURES = np.geomspace(0.05, 20, 60).tolist()
 
 Folds = Sequence[tuple[Rows, Rows]]
 """Pairs of places: to learn from, and to be judged on."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of training and judging that validation may take."""
+
+    kind: str
+    """The kind of training views."""
+    average: bool
+    """Whether a picture is judged by the mean over its views."""
+    beside: bool = False
+    """Whether it is judged by a network beside itself as it was."""
+
+    def __str__(self) -> str:
+        words = [
+            f"{self.kind} views, {'mean over the views' if self.average else 'the picture alone'}",
+            *(["beside the network as it was"] if self.beside else []),
+        ]
+        return ", ".join(words)
 
 
 @dataclass(frozen=True)
@@ -40,9 +60,11 @@ class Choice:
     held_out: Rows
     """Places of the pictures judged by heads that had not learned from them; none without validation."""
     probabilities: NDArray[np.float32]
-    """These judgments."""
+    """These judgments, those of all tasks side by side."""
     sentences: tuple[str, ...]
     """What was compared and what came of it, for people."""
+    beside: bool = False
+    """Whether it is judged by a network beside itself as it was, with the head that was trained first."""
 
 
 def validation_folds(learning: Sides, folds: int, seed: int) -> tuple[Folds, str]:
@@ -52,7 +74,11 @@ def validation_folds(learning: Sides, folds: int, seed: int) -> tuple[Folds, str
         return [(train, val)], "the validation side"
     if folds < 2:
         return [], "nothing"
-    labels = [learning.classes[learning.targets[place]] for place in train]
+    known = learning.targets[train] >= 0
+    labels = [
+        learning.classes[learning.targets[place]] if labelled else None
+        for place, labelled in zip(train, known, strict=True)
+    ]
     fold_of = fold_sides(labels, [learning.groups[place] for place in train], folds, seed)
     pairs = [(train[fold_of != fold], train[fold_of == fold]) for fold in range(folds)]
     return pairs, f"{folds}-fold cross-validation on the training side"
@@ -63,8 +89,10 @@ def choose(
     learning: Sides,
     folds: Folds,
     head: HeadSpec,
-    train: TrainSpec,
+    train: FitSpec,
     averages: Sequence[bool],
+    seed: int = 0,
+    aims: Aims | None = None,
 ) -> Choice:
     """Learn from the first part of each fold, judge the second, and take what judges best.
 
@@ -72,37 +100,47 @@ def choose(
     because it also hears how sure each judgment was; without the temperature it would punish means over
     views for being modest, which calibration mends anyway.
     """
-    num_classes = len(learning.classes)
+    aims = aims or Aims(tuple(len(task.classes) for task in learning.tasks))
+    targets = learning.all_targets
     if not folds:
         first = next(iter(tables))
-        return Choice(first, averages[0], np.empty(0, np.int64), np.empty((0, num_classes), np.float32), ())
+        return Choice(
+            first, averages[0], np.empty(0, np.int64), np.empty((0, sum(aims.widths)), np.float32), ()
+        )
     jobs = [(kind, learned, judged) for kind in tables for learned, judged in folds]
 
     def judgments_of(job: tuple[str, Rows, Rows]) -> list[NDArray[np.float32]]:
         kind, learned, judged = job
-        model = Head(head, tables[kind].width, num_classes, train.seed)
+        model = Head(head, tables[kind].width, aims.widths, seed)
         # A validation side may be looked at after every epoch. A fold may not: its judgments stand for how
         # good the head will be, so it must not steer the training.
         stop_by = judged if "val" in learning.present else None
-        fit_head(model, tables[kind], learning.targets, learned, stop_by, train)
+        fit_head(model, tables[kind], targets, learned, stop_by, train, seed=seed, aims=aims)
         return [judge_rows(model, tables[kind], judged, average) for average in averages]
 
-    parts: dict[tuple[str, bool], list[NDArray[np.float32]]] = defaultdict(list)
+    parts: dict[Way, list[NDArray[np.float32]]] = defaultdict(list)
     with progress("Validation", len(jobs), unit="heads") as advance:
         for (kind, _, _), judgments in zip(jobs, in_order(judgments_of, jobs, on_one_core), strict=True):
             for average, judgment in zip(averages, judgments, strict=True):
-                parts[kind, average].append(judgment)
+                parts[Way(kind, average)].append(judgment)
             advance(1)
-    judged = {way: np.concatenate(part) for way, part in parts.items()}
+    return decide({way: np.concatenate(part) for way, part in parts.items()}, folds, learning, aims)
+
+
+def decide(judged: Mapping[Way, NDArray[np.float32]], folds: Folds, learning: Sides, aims: Aims) -> Choice:
+    """Take the way whose judgments of held-out pictures, fold after fold, are best on the main task."""
     held_out = np.concatenate([held for _, held in folds])
+    main = {way: judgment[:, : aims.widths[0]] for way, judgment in judged.items()}
     truth = learning.targets[held_out]
-    losses = {way: _log_loss(truth, judgment) for way, judgment in judged.items()}
-    kind, average = min(losses, key=lambda way: losses[way])
-    return Choice(kind, average, held_out, judged[kind, average], _told(truth, judged, losses))
+    losses = {way: log_loss(truth, judgment) for way, judgment in main.items()}
+    best = min(losses, key=lambda way: losses[way])
+    told = _told(truth, main, losses)
+    return Choice(best.kind, best.average, held_out, judged[best], told, best.beside)
 
 
-def _log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:
-    """The smallest log loss that any temperature gives."""
+def log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:
+    """The smallest log loss that any temperature gives, over the pictures with a label."""
+    truth, probabilities = truth[truth >= 0], probabilities[truth >= 0]
     rows = np.arange(len(truth))
     calibrated = (apply_temperature(probabilities, temperature) for temperature in TEMPERATURES)
     return min(float(-np.log(np.clip(each[rows, truth], 1e-12, 1.0)).mean()) for each in calibrated)
@@ -110,15 +148,14 @@ def _log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> f
 
 def _told(
     truth: NDArray[np.int64],
-    judgments: Mapping[tuple[str, bool], NDArray[np.float32]],
-    losses: Mapping[tuple[str, bool], float],
+    judgments: Mapping[Way, NDArray[np.float32]],
+    losses: Mapping[Way, float],
 ) -> tuple[str, ...]:
     if len(judgments) == 1:
         return ()
     best = min(losses, key=lambda way: losses[way])
     return tuple(
-        f"{kind} views, {'mean over the views' if average else 'the picture alone'}: "
-        f"accuracy {float((judged.argmax(1) == truth).mean()):.3f}, log loss {losses[kind, average]:.3f}"
-        f"{' (taken)' if (kind, average) == best else ''}"
-        for (kind, average), judged in judgments.items()
+        f"{way}: accuracy {float((judged.argmax(1) == truth)[truth >= 0].mean()):.3f}, "
+        f"log loss {losses[way]:.3f}{' (taken)' if way == best else ''}"
+        for way, judged in judgments.items()
     )

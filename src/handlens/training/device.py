@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-PrecisionChoice = Literal["auto", "float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,9 @@ class Device:
 
     device: torch.device
     dtype: torch.dtype
+    """Of a frozen network's arithmetic."""
+    training: torch.dtype = torch.float32
+    """Of a network's arithmetic while it trains; the weights themselves are always float32."""
 
     @property
     def words(self) -> str:
@@ -25,20 +28,28 @@ class Device:
 
 
 def choose_device(precision: PrecisionChoice) -> Device:
-    """The GPU where there is one; bfloat16 where the processor computes in it."""
+    """The GPU where there is one; bfloat16 where the processor computes in it.
+
+    Where a GPU has no bfloat16, networks train in float16 with their losses scaled up; frozen ones keep
+    to float32, whose range they need.
+    """
     if torch.cuda.is_available():
-        device, fast = torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False)
+        device = torch.device("cuda", torch.cuda.current_device())
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        otherwise = torch.float16
     elif torch.backends.mps.is_available():
         # Apple's GPUs compute in bfloat16 only since some versions; float32 is right on all of them.
-        device, fast = torch.device("mps"), False
+        device, fast, otherwise = torch.device("mps"), False, torch.float32
     else:
-        device, fast = torch.device("cpu"), cpu_has_bfloat16()
-    wanted = {
-        "auto": torch.bfloat16 if fast else torch.float32,
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-    }
-    return Device(device, wanted[precision])
+        device, fast, otherwise = torch.device("cpu"), cpu_has_bfloat16(), torch.float32
+    if precision == "auto":
+        return Device(
+            device, torch.bfloat16 if fast else torch.float32, torch.bfloat16 if fast else otherwise
+        )
+    if precision == "float16":
+        return Device(device, torch.float32, torch.float16)
+    wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    return Device(device, wanted, wanted)
 
 
 def cpu_has_bfloat16() -> bool:

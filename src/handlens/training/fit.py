@@ -1,9 +1,10 @@
-"""Training a head on kept features: epochs, early stopping, going on after a stop."""
+"""Training: epochs, early stopping, going on after a stop; for heads on kept features and for networks."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import torch
@@ -14,40 +15,57 @@ from torch import Tensor
 from handlens.base.spec import Spec
 from handlens.data.sides import Rows
 from handlens.models.heads import Head
-from handlens.training.device import PrecisionChoice
-from handlens.training.loop import run_epoch, stepper
-from handlens.training.losses import LossSpec, make_loss
+from handlens.training.aims import Aims, make_aims_loss
+from handlens.training.average import WeightAverage
+from handlens.training.head_supply import HeadSupply
+from handlens.training.loop import Stepper, Totals, run_epoch
+from handlens.training.losses import Loss, LossSpec
 from handlens.training.optim import OptimiserSpec, ScheduleSpec, make_optimiser, rate_at
-from handlens.training.table import FeatureTable, blended, judging_batches, training_batches
+from handlens.training.supply import Batch, Supply
+from handlens.training.table import FeatureTable
 
-# A save costs milliseconds and saves at most this much work; results never depend on when it happens.
+if TYPE_CHECKING:
+    from handlens.models.network import Network
+
+# What a stop can cost. Results never depend on when the state is saved; saving takes at most a twentieth
+# of the time, however large the network is.
 SAVE_EVERY_S = 5.0
+SAVING_AT_MOST = 1 / 20
 LEAST_STEPS = 10
+HEAD_BATCH = 256
+NETWORK_BATCH = 32
+
+Learner = Union[Head, "Network"]
 
 
-class TrainSpec(Spec):
-    """How the head is trained."""
+class FitSpec(Spec):
+    """How weights are found."""
 
-    seed: int = Field(0, ge=0)
-    """Start of the head's first weights, of the order of the pictures and of the dropout."""
     epochs: int = Field(30, ge=1)
     """Passes over all views of all training pictures."""
-    batch_size: int = Field(256, ge=2)
-    """Pictures a step of the head; where they are few, fewer, so that an epoch has ten steps."""
+    batch_size: int | None = Field(None, ge=2)
+    """Pictures a step; without it 256 for a head on kept features (fewer where pictures are few, so that
+    an epoch has ten steps) and 32 for a network."""
     patience: int | None = Field(10, ge=1)
     """Where there is a validation side: stop after so many epochs without a better loss on it."""
-    folds: int = Field(5, ge=0)
-    """Without a validation side: parts for cross-validation on the training side; 0 for none."""
     mixup: float = Field(0.0, ge=0)
     """How strongly pairs of pictures are blended in training; 0 for not at all, 0.4 for a fair amount."""
+    cutmix: float = Field(0.0, ge=0)
+    """How strongly parts of pictures are pasted into others, where a network trains; 1 is usual."""
+    balanced: bool = False
+    """Show every class equally often, however many pictures it has."""
     loss: LossSpec = LossSpec()
     """What training makes small."""
     optimiser: OptimiserSpec = OptimiserSpec()
     """How the weights follow the loss."""
     schedule: ScheduleSpec = ScheduleSpec()
     """How the learning rate changes."""
-    precision: PrecisionChoice = "auto"
-    """Arithmetic of the frozen pass: `auto` takes bfloat16 where the processor has it."""
+    average: float | None = Field(None, gt=0, lt=1)
+    """Judge by an average of the weights over the steps, with this decay; 0.99 is about 100 steps."""
+    clip: float | None = Field(None, gt=0)
+    """The largest norm of the gradient; longer ones are shortened to it."""
+    gather: int = Field(1, ge=1)
+    """Batches whose gradients are gathered for one step, where a larger batch does not fit the memory."""
 
 
 @dataclass
@@ -55,12 +73,17 @@ class Progress:
     """How far a training has come; all that is needed to go on is in here."""
 
     epoch: int = 0
+    batch: int = 0
+    """Batches done in the epoch that is under way."""
+    totals: dict[str, float] = field(default_factory=dict)
+    """What these came to."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    head: dict[str, Tensor] = field(default_factory=dict)
-    optimiser: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    stepper: dict[str, Any] = field(default_factory=dict)
+    average: dict[str, Any] = field(default_factory=dict)
     best_loss: float = float("inf")
     best_epoch: int = 0
-    best_head: dict[str, Tensor] = field(default_factory=dict)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
 
     def as_state(self) -> dict[str, Any]:
         """Plain values and tensors for the state file."""
@@ -78,71 +101,235 @@ def fit_head(
     classes: NDArray[np.int64],
     learned: Rows,
     judged: Rows | None,
-    spec: TrainSpec,
+    spec: FitSpec,
     progress: Progress | None = None,
     save: Callable[[Progress], None] = lambda _: None,
-    epoch_done: Callable[[int], None] = lambda _: None,
+    epoch_done: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    seed: int = 0,
+    aims: Aims | None = None,
 ) -> Progress:
-    """Train a head and leave the best weights in it.
+    """Train a head on kept features and leave the best weights in it.
 
-    `classes` has the class of each picture of the table; `learned` are the places to learn from and
-    `judged` those that tell which epoch is best. With a `progress` it goes on from there; every number
-    drawn depends only on the seed and the epoch, so the result is the same.
+    `classes` has the class of each picture of the table, or one for each task; `learned` are the places
+    to learn from and `judged` those that tell which epoch is best.
     """
     targets = torch.from_numpy(classes[learned])
-    loss = make_loss(spec.loss, torch.bincount(targets, minlength=head.num_classes))
-    head.standardise.set_to(*table.mean_and_deviation(learned))
-    judged_targets = torch.from_numpy(classes[judged] if judged is not None else classes[:0])
+    if head.standardises:
+        head.standardise.set_to(*table.mean_and_deviation(learned))
+    supply = HeadSupply(
+        table,
+        learned,
+        targets,
+        judged,
+        torch.from_numpy(classes[judged if judged is not None else learned[:0]]),
+        num_steps(len(learned) * table.num_views, spec.batch_size or HEAD_BATCH),
+        spec.mixup,
+        spec.balanced,
+        head.widths,
+    )
+    loss = make_aims_loss(spec.loss, aims or Aims(head.widths), targets)
     optimiser = make_optimiser(spec.optimiser, head)
-    progress = progress or Progress()
-    if progress.epoch:
-        head.load_state_dict(progress.head)
-        optimiser.load_state_dict(progress.optimiser)
-    steps_per_epoch = num_steps(len(learned) * table.num_views, spec.batch_size)
-    total_steps = steps_per_epoch * spec.epochs
+    return fit(head, supply, loss, optimiser, spec, seed, progress, save, epoch_done)
 
-    def rate(step: int) -> float:
-        return spec.optimiser.learning_rate * rate_at(spec.schedule, (step + 0.5) / total_steps)
 
-    step = stepper(optimiser, rate, progress.epoch * steps_per_epoch, head.members)
-    saved_at = time.monotonic()
-    while progress.epoch < spec.epochs and not _out_of_patience(progress, spec):
-        seed = _seed(spec.seed, progress.epoch)
-        head.chance.begin(seed)
-        order = torch.Generator().manual_seed(seed)
-        batches = training_batches(table, learned, targets, steps_per_epoch, order)
-        if spec.mixup:
-            batches = blended(batches, spec.mixup, head.num_classes, order)
-        head.train()
-        taught = run_epoch(head.member_scores, batches, loss, step)
-        head.eval()
+@dataclass
+class Way:
+    """How a training is carried out, beyond what its spec says; the way of a head is the plain one."""
+
+    device: torch.device | None = None
+    """Where the learner is; without it, where it was made."""
+    scores: Callable[[Tensor], Tensor] | None = None
+    """A faster way to the learner's `member_scores`."""
+    scaler: "torch.amp.GradScaler | None" = None
+    """What keeps small gradients from vanishing in float16."""
+    epoch_begins: Callable[[int], object] = lambda _: None
+    """Is told the number of the epoch, from 0; may set free more of a network."""
+    seen: Callable[[int], None] = lambda _: None
+    """Is told the number of pictures of each batch."""
+
+
+def fit(
+    learner: Learner,
+    supply: Supply,
+    loss: Loss,
+    optimiser: torch.optim.Optimizer,
+    spec: FitSpec,
+    seed: int,
+    progress: Progress | None = None,
+    save: Callable[[Progress], None] = lambda _: None,
+    epoch_done: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    way: Way | None = None,
+) -> Progress:
+    """Train and leave the best weights in the learner.
+
+    With a `progress` it goes on from there; every number drawn depends only on the seed, the epoch and
+    the step, so the result is the same.
+    """
+    progress, way = progress or Progress(), way or Way()
+    training = _Training(learner, supply, loss, optimiser, spec, seed, progress, save, way)
+    training.go_on()
+    while not training.over:
+        epoch_done(training.epoch())
+        if training.over or training.rhythm.due():
+            training.keep(0, Totals())
+    learner.load_state_dict(progress.best_weights, strict=False)
+    learner.eval()
+    return progress
+
+
+class _Training:
+    """One training under way."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        supply: Supply,
+        loss: Loss,
+        optimiser: torch.optim.Optimizer,
+        spec: FitSpec,
+        seed: int,
+        progress: Progress,
+        save: Callable[[Progress], None],
+        way: Way,
+    ) -> None:
+        self.learner, self.supply, self.loss = learner, supply, loss
+        self.spec, self.seed, self.way = spec, seed, way
+        self.progress, self.save = progress, save
+        self.stepper = Stepper(
+            optimiser, self.rate, learner.members, spec.clip, spec.gather, way.scaler, supply.shared
+        )
+        self.average = WeightAverage(learner, spec.average) if spec.average else None
+        self.names = {name for name, weight in learner.named_parameters() if weight.requires_grad}
+        self.names |= {name for name, _ in learner.named_buffers()}
+        self.rhythm = SavingRhythm()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to learn."""
+        reached, patience = self.progress, self.spec.patience
+        tired = patience is not None and reached.epoch - reached.best_epoch >= patience > 0
+        return reached.epoch >= self.spec.epochs or tired
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        steps = self.supply.steps_per_epoch
+        total = steps * self.spec.epochs
+        share = rate_at(self.spec.schedule, (step + 0.5) / total, total, steps)
+        return self.spec.optimiser.learning_rate * share
+
+    def go_on(self) -> None:
+        """Take up what was saved, if anything was."""
+        if self.progress.stepper:
+            self.learner.load_state_dict(self.progress.weights, strict=False)
+            self.stepper.go_on_from(self.progress.stepper)
+        if self.average and self.progress.average:
+            self.average.load(self.progress.average)
+
+    def keep(self, batch: int, totals: Totals) -> None:
+        """Save all that is needed to go on from after a batch of the epoch."""
+        reached = self.progress
+        reached.batch, reached.totals = batch, asdict(totals)
+        reached.weights, reached.stepper = _copy(self.learner, self.names), self.stepper.state()
+        reached.average = self.average.state() if self.average else {}
+        with self.rhythm.saving():
+            self.save(reached)
+
+    def epoch(self) -> dict[str, Any]:
+        """Learn for one epoch, or for what is left of it, and look how good the learner is; its row."""
+        reached = self.progress
+        self.way.epoch_begins(reached.epoch)
+        taught = self.teach(Totals(**reached.totals), _seed(self.seed, reached.epoch))
         row = {
-            "epoch": progress.epoch + 1,
-            "learning_rate": optimiser.param_groups[0]["lr"],
-            "train_loss": taught.loss,
+            "epoch": reached.epoch + 1,
+            "learning_rate": self.stepper.optimiser.param_groups[0]["lr"],
+            "train_loss": taught.mean_loss,
             "train_accuracy": taught.accuracy,
         }
-        val_loss = None
-        if judged is not None:
-            seen = run_epoch(head, judging_batches(table, judged, judged_targets), loss, None)
-            val_loss = seen.loss
-            row |= {"val_loss": seen.loss, "val_accuracy": seen.accuracy}
-        progress.epoch += 1
-        progress.history.append(row)
-        # Without a validation side the last epoch is the best there is to go by.
-        if val_loss is None or val_loss < progress.best_loss:
-            progress.best_loss = float("inf") if val_loss is None else val_loss
-            progress.best_epoch = progress.epoch
-            progress.best_head = _copy(head)
-        epoch_done(progress.epoch)
-        finished = progress.epoch == spec.epochs or _out_of_patience(progress, spec)
-        if finished or time.monotonic() - saved_at > SAVE_EVERY_S:
-            progress.head, progress.optimiser = _copy(head), optimiser.state_dict()
-            save(progress)
-            saved_at = time.monotonic()
-    head.load_state_dict(progress.best_head)
-    head.eval()
-    return progress
+        reached.epoch += 1
+        reached.batch, reached.totals = 0, {}
+        with self.average.swapped_in() if self.average else nullcontext():
+            seen = self.look()
+            if seen is not None:
+                row |= {"val_loss": seen.mean_loss, "val_accuracy": seen.accuracy}
+            # Without a validation side the last epoch is the best there is to go by.
+            if seen is None or seen.mean_loss < reached.best_loss:
+                reached.best_loss = float("inf") if seen is None else seen.mean_loss
+                reached.best_epoch = reached.epoch
+                reached.best_weights = _copy(self.learner, self.names)
+        reached.history.append(row)
+        return row
+
+    def teach(self, totals: Totals, seed: int) -> Totals:
+        """Pass over the pictures to learn from."""
+        reached, supply = self.progress, self.supply
+        where = f"epoch {reached.epoch + 1}"
+
+        def step(value: Tensor) -> None:
+            self.stepper(value)
+            done = self.stepper.number - reached.epoch * supply.steps_per_epoch
+            finished = done == supply.steps_per_epoch
+            if finished:
+                self.stepper.move()
+            if self.stepper.gathered:
+                return
+            if self.average:
+                self.average.update(self.stepper.moves - 1)
+            if supply.goes_on_anywhere and not supply.shared and not finished and self.rhythm.due():
+                self.keep(done, totals)
+
+        self.learner.begin_chance(seed)
+        self.learner.train()
+        scores = self.way.scores or self.learner.member_scores
+        batches = self.batches(seed, reached.batch)
+        run_epoch(scores, batches, self.loss, step, self.learner.widths[0], totals, where, supply.shared)
+        self.learner.eval()
+        return totals.of_all_processes() if supply.shared else totals
+
+    def look(self) -> Totals | None:
+        """Pass over the pictures to judge, if there are any."""
+        judged = self.supply.judged()
+        if judged is None:
+            return None
+        totals = run_epoch(
+            self.learner, _moved(judged, self.way.device), self.loss, None, self.learner.widths[0]
+        )
+        return totals.of_all_processes() if self.supply.shared else totals
+
+    def batches(self, seed: int, first: int) -> Iterator[Batch]:
+        """Those of an epoch; where it can be gone on with in its middle, each has a chance of its own."""
+        coming = _moved(self.supply.epoch(seed, first), self.way.device)
+        for number, batch in enumerate(coming, start=first):
+            if self.supply.goes_on_anywhere:
+                self.learner.begin_chance(_seed(seed, number))
+            yield batch
+            self.way.seen(len(batch[0]))
+
+
+def _moved(batches: Iterator[Batch], device: torch.device | None) -> Iterator[Batch]:
+    """The batches on the device of the network."""
+    if device is None or device.type == "cpu":
+        return batches
+    return ((inputs.to(device, non_blocking=True), targets.to(device)) for inputs, targets in batches)
+
+
+class SavingRhythm:
+    """When to save: seldom enough that saving takes little of the time."""
+
+    def __init__(self) -> None:
+        self.saved_at = time.monotonic()
+        self.took_s = 0.0
+
+    def due(self) -> bool:
+        """Whether enough time has passed since the last save."""
+        return time.monotonic() - self.saved_at > max(SAVE_EVERY_S, self.took_s / SAVING_AT_MOST)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Time the block, which saves."""
+        started = time.monotonic()
+        yield
+        self.saved_at = time.monotonic()
+        self.took_s = self.saved_at - started
 
 
 def num_steps(num_rows: int, batch_size: int) -> int:
@@ -150,14 +337,12 @@ def num_steps(num_rows: int, batch_size: int) -> int:
     return min(num_rows, max(LEAST_STEPS, round(num_rows / batch_size)))
 
 
-def _copy(head: Head) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in head.state_dict().items()}
+def _copy(learner: Learner, names: set[str]) -> dict[str, Tensor]:
+    """What training has changed; what is frozen needs no keeping."""
+    state = learner.state_dict()
+    return {name: value.detach().clone() for name, value in state.items() if name in names}
 
 
-def _out_of_patience(progress: Progress, spec: TrainSpec) -> bool:
-    return spec.patience is not None and progress.epoch - progress.best_epoch >= spec.patience > 0
-
-
-def _seed(seed: int, epoch: int) -> int:
-    """A seed of its own for every epoch, so that going on needs no remembered random state."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def _seed(seed: int, number: int) -> int:
+    """A seed of its own for every epoch or step, so that going on needs no remembered random state."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from handlens.data.sides import Rows
-from handlens.training.features import FeatureStore
+from handlens.training.mixing import blended_targets
+from handlens.training.store import RowStore
 
 JUDGED_AT_ONCE = 1024
 
@@ -16,7 +16,7 @@ JUDGED_AT_ONCE = 1024
 class FeatureTable:
     """The features of pictures under several views; view 0 is the judging view."""
 
-    def __init__(self, stores: Sequence[FeatureStore], digests: Sequence[str]) -> None:
+    def __init__(self, stores: Sequence[RowStore], digests: Sequence[str]) -> None:
         self.stores = tuple(stores)
         self.num_pictures = len(digests)
         self._positions = [store.positions(digests) for store in self.stores]
@@ -63,28 +63,38 @@ class FeatureTable:
 
 
 def training_batches(
-    table: FeatureTable, pictures: Rows, targets: Tensor, num_batches: int, generator: torch.Generator
+    table: FeatureTable,
+    pictures: Rows,
+    targets: Tensor,
+    num_batches: int,
+    generator: torch.Generator,
+    order: Rows | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every view of every picture once, in random order; `targets` are those of `pictures`."""
-    order = torch.randperm(len(pictures) * table.num_views, generator=generator).numpy()
+    """Every view of every picture once, in random order or in a given one; `targets` are of `pictures`."""
+    if order is None:
+        order = torch.randperm(len(pictures) * table.num_views, generator=generator).numpy()
     for chunk in np.array_split(order, num_batches):
         places, views = np.divmod(chunk, table.num_views)
         yield table.mixed_rows(pictures[places], views), targets[torch.from_numpy(places)]
 
 
 def blended(
-    batches: Iterator[tuple[Tensor, Tensor]], alpha: float, num_classes: int, generator: torch.Generator
+    batches: Iterator[tuple[Tensor, Tensor]],
+    alpha: float,
+    widths: Sequence[int],
+    generator: torch.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Each row mixed with another of its batch, and its target likewise (Zhang et al. 2018, equation 1).
 
-    The targets become probabilities (n, classes). The share of each row is drawn from Beta(alpha, alpha).
+    The targets become probabilities (n, classes of all tasks), `widths` of each. The share of each row is
+    drawn from Beta(alpha, alpha).
     """
     chance = np.random.default_rng(generator.initial_seed())
     for rows, targets in batches:
         share = torch.from_numpy(chance.beta(alpha, alpha, (len(rows), 1)).astype(np.float32))
         other = torch.randperm(len(rows), generator=generator)
-        truth = functional.one_hot(targets, num_classes).float()
-        yield torch.lerp(rows[other], rows, share), torch.lerp(truth[other], truth, share)
+        truth = blended_targets(targets, targets[other], share, widths)
+        yield torch.lerp(rows[other], rows, share), truth
 
 
 def judging_batches(

@@ -7,7 +7,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from handlens.data.image import JudgingView
-from handlens.data.views import TrainingView, ViewsSpec, draw_view, training_view
+from handlens.data.views import TrainingView, ViewsSpec, draw_view, side_for, training_view
 
 JUDGE = JudgingView(size=32)
 NOTHING = {
@@ -312,6 +312,24 @@ def test_kinds_go_by_their_names():
     assert list(spec.kinds) == ["mild", "strong"]
 
 
+def test_fresh_views_have_kinds_even_where_one_view_is_kept():
+    spec = ViewsSpec(train=(TrainingView(), TrainingView(name="strong")), fresh=True)
+    assert list(spec.kinds) == ["mild", "strong"]
+    assert spec.averages == (False,)
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "expected"), [(224, 0.5, 317), (224, 1, 224), (224, 0.1, 448), (100, 0.25, 200)]
+)
+def test_the_side_that_a_view_needs(size, crop, expected):
+    assert side_for(only(crop=crop), JudgingView(size=size)) == expected
+
+
+def test_a_view_is_drawn_from_pixels_as_from_a_picture():
+    view = TrainingView(noise=0.1, turn=True)
+    assert np.array_equal(draw(scene(), view), draw(np.array(scene()), view))
+
+
 @pytest.mark.parametrize(
     ("average", "expected"), [("never", (False,)), ("always", (True,)), ("auto", (False, True))]
 )
@@ -323,6 +341,7 @@ def test_the_ways_of_judging(average, expected):
     ("values", "told"),
     [
         ({"count": 3}, "names no kind"),
+        ({"fresh": True}, "names no kind"),
         ({"count": 2, "train": [{}, {}]}, "same name"),
         ({"count": 0}, "count"),
         ({"train": [{"rotate": 200}]}, "rotate"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from alone import nothing_at_hand, one_thread
 from handlens.data.sides import Shot, Sides
-from handlens.training.features import FeatureStore
+from handlens.training.store import RowStore
 from handlens.training.table import FeatureTable
 
 __all__ = ["MakeSides", "MakeTable", "nothing_at_hand", "one_thread", "sides_of", "table_of"]
@@ -28,7 +28,7 @@ def table_of(tmp_path: Path) -> MakeTable:
         digests = [f"{number:032x}" for number in range(len(views[0]))]
         stores = []
         for view in views:
-            store = FeatureStore(tmp_path / "made" / str(next(count)))
+            store = RowStore(tmp_path / "made" / str(next(count)))
             with store.writing():
                 store.append(digests, np.asarray(view, dtype=np.float32))
             stores.append(store)

@@ -64,11 +64,11 @@ def progress():
     return Progress(
         epoch=2,
         history=[{"epoch": 1, "train_loss": 0.1 + 0.2}, {"epoch": 2, "train_loss": 1e-17}],
-        head=state(),
-        optimiser=optimiser.state_dict(),
+        weights=state(),
+        stepper={"number": 2, "moves": 2, "optimiser": optimiser.state_dict(), "scaler": {}},
         best_loss=float("inf"),
         best_epoch=1,
-        best_head=state(),
+        best_weights=state(),
     )
 
 
@@ -156,10 +156,10 @@ def test_a_state_comes_back_to_the_last_bit(state_path):
     after = Progress.from_state(loaded)
     assert after.history == before.history
     assert (after.epoch, after.best_epoch, after.best_loss) == (2, 1, float("inf"))
-    assert same(after.head, before.head)
-    assert same(after.best_head, before.best_head)
-    assert same(after.optimiser["state"][0], before.optimiser["state"][0])
-    assert after.optimiser["param_groups"] == before.optimiser["param_groups"]
+    assert same(after.weights, before.weights)
+    assert same(after.best_weights, before.best_weights)
+    assert same(after.stepper["optimiser"]["state"][0], before.stepper["optimiser"]["state"][0])
+    assert after.stepper["optimiser"]["param_groups"] == before.stepper["optimiser"]["param_groups"]
 
 
 def test_there_is_no_state_before_the_first_save(state_path):

@@ -11,12 +11,12 @@ from sklearn.metrics import log_loss
 
 from handlens.models.heads import HeadSpec
 from handlens.training.choose import choose, validation_folds
-from handlens.training.fit import TrainSpec
+from handlens.training.fit import FitSpec
 from handlens.training.losses import LossSpec
 from handlens.training.optim import OptimiserSpec
 
 WIDTH = 8
-TRAIN = TrainSpec(epochs=15, optimiser=OptimiserSpec(learning_rate=1e-2))
+TRAIN = FitSpec(epochs=15, optimiser=OptimiserSpec(learning_rate=1e-2))
 
 
 def pictures(count, seed=0):

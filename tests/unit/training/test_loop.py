@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from handlens.base.errors import HandlensError
 from handlens.models.heads import Head, HeadSpec
-from handlens.training.loop import run_epoch, stepper
+from handlens.training.loop import Stepper, run_epoch
 from handlens.training.optim import OptimiserSpec, make_optimiser
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -31,8 +31,8 @@ def test_loss_and_accuracy_over_uneven_batches_against_scikit_learn():
     result = run_epoch(network, batches(10, 9, 3, 1), functional.cross_entropy, None)
     judged = network(INPUTS).softmax(-1).detach().double().numpy()
     judged /= judged.sum(1, keepdims=True)
-    assert result.n == 23
-    assert result.loss == pytest.approx(log_loss(TARGETS, judged), rel=1e-5)
+    assert result.seen == 23
+    assert result.mean_loss == pytest.approx(log_loss(TARGETS, judged), rel=1e-5)
     assert result.accuracy == pytest.approx(accuracy_score(TARGETS, judged.argmax(1)))
 
 
@@ -51,7 +51,7 @@ def test_members_are_judged_by_their_mean_probability_and_learn_by_their_mean_lo
     with torch.no_grad():
         judged = head.member_scores(INPUTS).softmax(-1).double().numpy()
     losses = [log_loss(TARGETS, member / member.sum(1, keepdims=True)) for member in judged]
-    assert result.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert result.mean_loss == pytest.approx(np.mean(losses), rel=1e-5)
     assert result.accuracy == pytest.approx(accuracy_score(TARGETS, judged.mean(0).argmax(1)))
 
 
@@ -83,7 +83,8 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence(bad, steps):
 def test_each_step_has_the_rate_of_its_number():
     weight = nn.Parameter(torch.tensor(10.0))
     optimiser = torch.optim.SGD([{"params": [weight]}], lr=99.0)
-    step = stepper(optimiser, lambda number: 0.1 * number, first_step=5, members=1)
+    step = Stepper(optimiser, lambda number: 0.1 * number, members=1)
+    step.number = 5
     expected = 10.0
     for number in (5, 6, 7):
         step(2 * weight)
@@ -94,7 +95,7 @@ def test_each_step_has_the_rate_of_its_number():
 def test_steps_are_those_of_the_optimiser_itself():
     mine, theirs = layer(), layer()
     optimiser = make_optimiser(OptimiserSpec(learning_rate=0.02, weight_decay=0.1), mine)
-    step = stepper(optimiser, lambda number: 0.02 / (1 + number), 0, members=1)
+    step = Stepper(optimiser, lambda number: 0.02 / (1 + number), members=1)
     decay = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
     reference = torch.optim.AdamW(decay, lr=0.02)
     for number in range(6):
@@ -118,7 +119,7 @@ def test_members_learn_as_they_would_alone():
                 mine.copy_(all_of[number : number + 1])
     for head in (together, *alone):
         optimiser = torch.optim.SGD(head.parameters(), lr=0.5)
-        step = stepper(optimiser, lambda _: 0.5, 0, head.members)
+        step = Stepper(optimiser, lambda _: 0.5, head.members)
         run_epoch(head.member_scores, batches(10, 9, 4), functional.cross_entropy, step)
     for number, head in enumerate(alone):
         for mine, all_of in zip(head.parameters(), together.parameters(), strict=True):

@@ -25,10 +25,10 @@ def test_rows_and_mixed_rows_against_numpy(table_of):
 
 
 def test_a_picture_that_stands_twice_has_one_row(tmp_path):
-    from handlens.training.features import FeatureStore
+    from handlens.training.store import RowStore
     from handlens.training.table import FeatureTable
 
-    store = FeatureStore(tmp_path / "store")
+    store = RowStore(tmp_path / "store")
     with store.writing():
         store.append(["0a" * 16, "0b" * 16], VIEWS[0][:2])
     table = FeatureTable([store], ["0b" * 16, "0a" * 16, "0b" * 16])
@@ -89,7 +89,7 @@ def test_judging_batches_keep_the_order(table_of, monkeypatch):
 
 def test_blended_rows_are_shares_of_two_rows_and_their_targets_likewise():
     rows, targets = torch.eye(4), torch.tensor([0, 1, 2, 3])
-    ((mixed, truth),) = blended(iter([(rows, targets)]), 1.0, 4, torch.Generator().manual_seed(0))
+    ((mixed, truth),) = blended(iter([(rows, targets)]), 1.0, [4], torch.Generator().manual_seed(0))
     # With these rows a blended row reads like its own target.
     torch.testing.assert_close(mixed, truth)
     torch.testing.assert_close(truth.sum(1), torch.ones(4))
@@ -102,7 +102,7 @@ def test_blending_follows_its_generator_and_its_strength():
     rows, targets = torch.randn(500, 3), torch.arange(500) % 2
 
     def shares(alpha, seed):
-        batches = blended(iter([(rows, targets)]), alpha, 2, torch.Generator().manual_seed(seed))
+        batches = blended(iter([(rows, targets)]), alpha, [2], torch.Generator().manual_seed(seed))
         return next(batches)[1]
 
     assert torch.equal(shares(0.4, 1), shares(0.4, 1))

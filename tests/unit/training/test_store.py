@@ -1,4 +1,4 @@
-"""The feature store: kills, several processes, and files that are not ours."""
+"""The row store: kills, several processes, and files that are not ours."""
 
 import errno
 import signal
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from handlens.base.errors import HandlensError
-from handlens.training import features
-from handlens.training.features import FeatureStore
+from handlens.training import store as store_module
+from handlens.training.store import RowStore
 
 WIDTH = 3
 HEADER = 16
@@ -41,7 +41,7 @@ def assert_holds(store, *numbers, width=WIDTH):
 
 @pytest.fixture
 def store(tmp_path):
-    return FeatureStore(tmp_path / "store")
+    return RowStore(tmp_path / "store")
 
 
 # reading and writing
@@ -57,17 +57,17 @@ def test_gather_equals_numpy(store):
     add(store, *range(10))
     add(store, *range(10, 23))
     assert_holds(store, *range(23))
-    assert_holds(FeatureStore(store.folder), *range(23))
+    assert_holds(RowStore(store.folder), *range(23))
     order = np.random.default_rng(0).integers(0, 23, 200)
     np.testing.assert_array_equal(store.gather(order), rows(*range(23))[order])
     assert store.gather(order[:0]).shape == (0, WIDTH)
-    assert store.size_bytes == store.rows_path.stat().st_size == 23 * WIDTH * 4
+    assert store.size_bytes == store.data_path.stat().st_size == 23 * WIDTH * 4
     assert store.width == WIDTH
 
 
 def test_the_rows_file_is_plain_numbers(store):
     add(store, 5, 6, 7)
-    raw = np.fromfile(store.rows_path, np.float32).reshape(-1, WIDTH)
+    raw = np.fromfile(store.data_path, np.float32).reshape(-1, WIDTH)
     np.testing.assert_array_equal(raw, rows(5, 6, 7))
 
 
@@ -99,7 +99,7 @@ def test_rows_added_after_a_look_are_seen(store):
 
 
 def test_letting_go_of_read_pages_changes_nothing(store, monkeypatch):
-    monkeypatch.setattr(features, "FORGET_AFTER_BYTES", 0)
+    monkeypatch.setattr(store_module, "FORGET_AFTER_BYTES", 0)
     width = 4096
     for start in range(0, 40, 10):
         add(store, *range(start, start + 10), width=width)
@@ -115,16 +115,16 @@ def test_letting_go_of_read_pages_changes_nothing(store, monkeypatch):
 @pytest.fixture
 def killed_while_appending(tmp_path):
     """A store with three rows, and the bytes of both files before and after two more."""
-    store = FeatureStore(tmp_path / "store")
+    store = RowStore(tmp_path / "store")
     add(store, 1, 2, 3)
-    before = store.rows_path.read_bytes(), store.index_path.read_bytes()
+    before = store.data_path.read_bytes(), store.index_path.read_bytes()
     add(store, 4, 5)
-    return store.folder, before, (store.rows_path.read_bytes(), store.index_path.read_bytes())
+    return store.folder, before, (store.data_path.read_bytes(), store.index_path.read_bytes())
 
 
 def assert_goes_on(folder, num_known, after):
     """After a kill, what is known is right, and going on ends where no kill would have ended."""
-    store = FeatureStore(folder)
+    store = RowStore(folder)
     assert len(store) == num_known
     numbers = [1, 2, 3, 4, 5]
     if num_known:
@@ -134,8 +134,8 @@ def assert_goes_on(folder, num_known, after):
     if missing:
         add(store, *(numbers[place] for place in missing))
     assert_holds(store, *numbers)
-    assert_holds(FeatureStore(folder), *numbers)
-    assert (store.rows_path.read_bytes(), store.index_path.read_bytes()) == after
+    assert_holds(RowStore(folder), *numbers)
+    assert (store.data_path.read_bytes(), store.index_path.read_bytes()) == after
 
 
 def test_killed_at_any_byte_of_the_rows(killed_while_appending):
@@ -172,8 +172,8 @@ def test_a_file_that_was_deleted(gone, killed_while_appending):
 def test_the_lock_of_a_killed_process_holds_nobody_up(killed_while_appending):
     folder, _, _ = killed_while_appending
     (folder / "lock").write_bytes(b"")
-    add(FeatureStore(folder), 6)
-    assert_holds(FeatureStore(folder), *range(1, 7))
+    add(RowStore(folder), 6)
+    assert_holds(RowStore(folder), *range(1, 7))
 
 
 # files that are not ours
@@ -194,20 +194,20 @@ def test_the_lock_of_a_killed_process_holds_nobody_up(killed_while_appending):
 def test_a_foreign_index_counts_as_empty_and_is_replaced(index, store):
     store.folder.mkdir()
     store.index_path.write_bytes(index)
-    store.rows_path.write_bytes(b"y" * 1001)
-    foreign = FeatureStore(store.folder)
+    store.data_path.write_bytes(b"y" * 1001)
+    foreign = RowStore(store.folder)
     assert len(foreign) == 0
     assert foreign.missing(names(1)) == [0]
     add(foreign, 1, 2)
-    assert_holds(FeatureStore(store.folder), 1, 2)
-    assert store.rows_path.stat().st_size == 2 * WIDTH * 4
+    assert_holds(RowStore(store.folder), 1, 2)
+    assert store.data_path.stat().st_size == 2 * WIDTH * 4
 
 
 def test_an_index_with_a_width_of_nothing_counts_as_empty(store):
     store.folder.mkdir()
     store.index_path.write_bytes(b"handlens" + bytes(8))
-    store.rows_path.write_bytes(b"y" * 100)
-    assert len(FeatureStore(store.folder)) == 0
+    store.data_path.write_bytes(b"y" * 100)
+    assert len(RowStore(store.folder)) == 0
 
 
 def test_a_full_disk_is_told_in_a_sentence(store, monkeypatch):
@@ -216,7 +216,7 @@ def test_a_full_disk_is_told_in_a_sentence(store, monkeypatch):
 
     add(store, 1)
     with monkeypatch.context() as patched:
-        patched.setattr(features, "_write_at", full)
+        patched.setattr(store_module, "write_at", full)
         with pytest.raises(HandlensError, match="full"):
             add(store, 2)
     # It goes on once there is room.
@@ -230,13 +230,13 @@ WRITER = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from handlens.training.features import FeatureStore
+from handlens.training.store import RowStore
 
 folder, start, stop, pause = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 name = lambda n: f"{n * 0x9E3779B97F4A7C15 % 2**128:032x}"
 numbers = list(range(start, stop))
 for at in range(0, len(numbers), 5):
-    store = FeatureStore(folder)
+    store = RowStore(folder)
     batch = numbers[at : at + 5]
     with store.writing():
         todo = [batch[place] for place in store.missing(map(name, batch))]
@@ -263,7 +263,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path):
     for writer in writers:
         writer.communicate(timeout=100)
         assert writer.returncode == 0
-    assert_holds(FeatureStore(folder), *range(120))
+    assert_holds(RowStore(folder), *range(120))
     # Once each.
     assert (folder / "index").stat().st_size == HEADER + 120 * 16
     assert (folder / "rows.f32").stat().st_size == 120 * WIDTH * 4
@@ -277,30 +277,30 @@ def test_processes_that_are_killed_leave_a_store_to_go_on_with(tmp_path):
             writer.stdout.readline()
         writer.send_signal(signal.SIGKILL)
         writer.communicate(timeout=100)
-        known = len(FeatureStore(folder))
+        known = len(RowStore(folder))
         assert known >= 5 * batches
-        assert_holds(FeatureStore(folder), *range(known))
-    store = FeatureStore(folder)
+        assert_holds(RowStore(folder), *range(known))
+    store = RowStore(folder)
     add(store, *store.missing(names(*range(200))))
-    assert_holds(FeatureStore(folder), *range(200))
+    assert_holds(RowStore(folder), *range(200))
 
 
 def test_what_another_one_added_meanwhile_is_kept(store):
-    late = FeatureStore(store.folder)
+    late = RowStore(store.folder)
     add(store, 1, 2)
     assert len(late) == 0
     with late.writing():
         assert late.missing(names(1, 2, 3)) == [2]
         late.append(names(3), rows(3))
     assert_holds(late, 1, 2, 3)
-    assert_holds(FeatureStore(store.folder), 1, 2, 3)
+    assert_holds(RowStore(store.folder), 1, 2, 3)
 
 
 def test_a_reader_is_not_disturbed_by_a_writer(store):
     add(store, 1, 2)
-    reader = FeatureStore(store.folder)
+    reader = RowStore(store.folder)
     assert_holds(reader, 1, 2)
-    add(FeatureStore(store.folder), *range(3, 500))
+    add(RowStore(store.folder), *range(3, 500))
     assert_holds(reader, 1, 2)
 
 
@@ -308,7 +308,7 @@ def test_a_second_writer_waits_for_the_first(store):
     order = []
 
     def second():
-        with FeatureStore(store.folder).writing():
+        with RowStore(store.folder).writing():
             order.append("second")
 
     with store.writing():
@@ -323,5 +323,95 @@ def test_a_second_writer_waits_for_the_first(store):
 def test_an_error_while_writing_lets_the_next_one_in(store):
     with pytest.raises(KeyboardInterrupt), store.writing():
         raise KeyboardInterrupt
-    add(FeatureStore(store.folder), 1)
-    assert_holds(FeatureStore(store.folder), 1)
+    add(RowStore(store.folder), 1)
+    assert_holds(RowStore(store.folder), 1)
+
+
+# rows of other kinds and shapes
+
+OLD_INDEX = bytes.fromhex("68616e646c656e730200000000000000") + b"a" * 16 + b"b" * 16
+OLD_ROWS = bytes.fromhex("0000803f000000400000404000008040")
+
+
+def test_a_store_as_it_was_always_written_is_read(tmp_path):
+    (tmp_path / "index").write_bytes(OLD_INDEX)
+    (tmp_path / "rows.f32").write_bytes(OLD_ROWS)
+    store = RowStore(tmp_path)
+    assert (len(store), store.width, store.shape) == (2, 2, (2,))
+    assert store.gather(store.positions(["62" * 16, "61" * 16])).tolist() == [[3, 4], [1, 2]]
+
+
+def test_a_store_is_written_as_it_always_was(store):
+    with store.writing():
+        store.append(["61" * 16, "62" * 16], np.array([[1, 2], [3, 4]], np.float32))
+    assert store.data_path.name == "rows.f32"
+    assert (store.index_path.read_bytes(), store.data_path.read_bytes()) == (OLD_INDEX, OLD_ROWS)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (4, 5, 3), (2, 1, 3, 2)], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("float32", np.float32), ("uint8", np.uint8), ("bfloat16", np.int16)]
+)
+def test_rows_keep_their_kind_and_shape(kind, dtype, shape, tmp_path):
+    made = np.random.default_rng(0).integers(0, 256, (7, *shape)).astype(dtype)
+    store = RowStore(tmp_path / "store", kind)
+    with store.writing():
+        store.append(names(*range(4)), made[:4])
+    again = RowStore(tmp_path / "store", kind)
+    assert (again.shape, again.width, again.row_bytes) == (shape, made[0].size, made[0].nbytes)
+    with again.writing():
+        again.append(names(4, 5, 6), made[4:])
+    rows_back = again.gather(again.positions(names(*range(7))))
+    assert rows_back.dtype == dtype
+    np.testing.assert_array_equal(rows_back, made)
+    np.testing.assert_array_equal(again.row(names(5)[0]), made[5])
+    assert again.size_bytes == again.data_path.stat().st_size == made.nbytes
+
+
+def test_shaped_rows_killed_at_any_byte_of_the_index(tmp_path):
+    made = np.arange(5 * 6, dtype=np.uint8).reshape(5, 2, 3)
+    store = RowStore(tmp_path, "uint8")
+    with store.writing():
+        store.append(names(*range(5)), made)
+    whole = store.index_path.read_bytes()
+    for length in range(len(whole) + 1):
+        store.index_path.write_bytes(whole[:length])
+        again = RowStore(tmp_path, "uint8")
+        assert len(again) == max(0, (length - 32) // 16)
+        with again.writing():
+            missing = again.missing(names(*range(5)))
+            if missing:
+                again.append([names(place)[0] for place in missing], made[missing])
+        np.testing.assert_array_equal(again.gather(np.arange(5)), made)
+        assert again.index_path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("shape", [bytes(16), (7).to_bytes(4, "little") * 4])
+def test_an_index_whose_shape_is_not_its_width_counts_as_empty(shape, tmp_path):
+    (tmp_path / "index").write_bytes(b"handrows" + (6).to_bytes(8, "little") + shape + b"x" * 32)
+    (tmp_path / "rows.u8").write_bytes(b"y" * 100)
+    assert len(RowStore(tmp_path, "uint8")) == 0
+
+
+def test_numbers_of_another_kind_are_not_turned_into_words(tmp_path):
+    store = RowStore(tmp_path, "bfloat16")
+    with store.writing(), pytest.raises(TypeError, match="float32"):
+        store.append(names(1), np.ones((1, 3), np.float32))
+
+
+def test_many_threads_may_ask_at_once(store, monkeypatch):
+    monkeypatch.setattr(store_module, "FORGET_AFTER_BYTES", 0)
+    add(store, *range(50), width=2048)
+    expected = rows(*range(50), width=2048)
+    wrong = []
+
+    def ask(seed):
+        asked = np.random.default_rng(seed).integers(0, 50, 200).tolist()
+        wrong.extend(n for n in asked if not np.array_equal(store.row(names(n)[0]), expected[n]))
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
