@@ -7,6 +7,7 @@ from handlens.pipeline import run_recipe
 from handlens.recipe import Recipe
 from handlens.run import RunFolder
 from handlens.trained import TrainedRun
+from handlens.training import distributed
 
 
 def train(
@@ -15,12 +16,14 @@ def train(
     """Train on pictures and give back the finished run.
 
     `samples` may be a folder or a table, `recipe` a name or a file. Without `out` the run goes to
-    `runs/<name>-<n>`; an unfinished run of the same recipe and pictures is gone on with.
+    `runs/<name>-<n>`; an unfinished run of the same recipe and pictures is gone on with. Called by several
+    processes that torchrun started together, it trains with all of them.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
-    samples = samples if isinstance(samples, Samples) else Samples.read(samples, tasks=recipe.data.tasks)
-    folder = Path(out) if out is not None else run_folder_for(samples, recipe)
-    return TrainedRun(run_recipe(recipe, samples, folder).path)
+    with distributed.joined():
+        recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+        samples = samples if isinstance(samples, Samples) else Samples.read(samples, tasks=recipe.data.tasks)
+        folder = Path(out) if out is not None else distributed.from_main(run_folder_for(samples, recipe))
+        return TrainedRun(run_recipe(recipe, samples, folder).path)
 
 
 def load_run(folder: Path | str) -> TrainedRun:

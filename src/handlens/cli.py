@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from handlens import __version__
-from handlens.base.errors import HandlensError
+from handlens.base.errors import HandlensError, ToldAlready
 
 if TYPE_CHECKING:
     from handlens.data.groups import GroupSpec
@@ -98,13 +98,16 @@ def train(
     from handlens.data.samples import Samples
     from handlens.pipeline import run_recipe
     from handlens.recipe import Recipe
+    from handlens.training import distributed
 
     extra = group_settings(group, group_level, group_column)
-    chosen = Recipe.load(recipe, [*(settings or []), *extra])
-    samples = Samples.read(data, label=label, class_names=class_names)
-    folder = out or run_folder_for(samples, chosen)
-    run = run_recipe(chosen, samples, folder, command_line(folder))
-    show_run(run.path, as_json)
+    with distributed.joined():
+        chosen = Recipe.load(recipe, [*(settings or []), *extra])
+        samples = Samples.read(data, label=label, class_names=class_names)
+        folder = out or distributed.from_main(run_folder_for(samples, chosen))
+        run = run_recipe(chosen, samples, folder, command_line(folder))
+        if distributed.is_main():
+            show_run(run.path, as_json)
 
 
 @app.command()
@@ -248,6 +251,43 @@ def views(
 
 
 @app.command()
+def find_rate(
+    data: Data,
+    recipe: RecipeName = "careful",
+    settings: Settings = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Draw the loss at each rate, to a .svg or .html file.")
+    ] = None,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    as_json: Json = False,
+) -> None:
+    """Find a learning rate for a recipe: a sweep from far too small to far too large, on training pictures.
+
+    No run is written.
+    """
+    from handlens import find_rate as story
+    from handlens import terminal
+    from handlens.data.samples import Samples
+    from handlens.recipe import Recipe
+
+    if out:
+        story.refuse_other_ending(out)
+    extra = group_settings(group, group_level, group_column)
+    chosen = Recipe.load(recipe, [*(settings or []), *extra])
+    found = story.find_rate(chosen, Samples.read(data, label=label, class_names=class_names))
+    if out:
+        found.write(out)
+    if as_json:
+        terminal.print_json(found.as_json() | ({"picture": str(out)} if out else {}))
+    else:
+        terminal.print_rate(found, out)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to put the pictures and the run.")] = Path(
         "handlens-demo"
@@ -257,8 +297,12 @@ def demo(
 ) -> None:
     """Draw pictures of five materials, train on them, and report: no network, no data, two minutes."""
     from handlens.demo import run_demo
+    from handlens.training import distributed
 
-    show_run(run_demo(out, seed, command_line()).path, as_json)
+    with distributed.joined():
+        run = run_demo(out, seed, command_line())
+        if distributed.is_main():
+            show_run(run.path, as_json)
 
 
 @app.command()
@@ -452,7 +496,7 @@ def run_command() -> int:
     except HandlensError as error:
         if debug:
             traceback.print_exc()
-        else:
+        elif not isinstance(error, ToldAlready):
             sys.stderr.write(f"handlens: {error}\n")
         return 2
     except SystemExit as ended:

@@ -8,6 +8,7 @@ from handlens.data.surfaces import draw_samples
 from handlens.pipeline import run_recipe
 from handlens.recipe import Recipe
 from handlens.run import RunFolder
+from handlens.training import distributed
 
 NUM_SPECIMENS = 16
 SHOTS = 5
@@ -20,8 +21,9 @@ def run_demo(folder: Path, seed: int, command: str) -> RunFolder:
         raise HandlensError(f"{folder} is a file. Choose a folder with --out.")
     pictures = folder / f"pictures-{seed}"
     drawn = folder / f".pictures-{seed}-are-complete"
-    if not drawn.is_file():
-        draw_samples(pictures, NUM_SPECIMENS, SHOTS, SIZE, seed)
-        drawn.touch()
+    with distributed.main_first():
+        if not drawn.is_file():
+            draw_samples(pictures, NUM_SPECIMENS, SHOTS, SIZE, seed)
+            drawn.touch()
     recipe = Recipe.load("demo", [f"split.seed={seed}"])
     return run_recipe(recipe, Samples.from_folder(pictures), folder / f"run-{seed}", command)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from handlens.training.extract import Extractor
 from handlens.training.fit import FitSpec, Progress, fit_head
 from handlens.training.state import TrainingState
 from handlens.training.table import FeatureTable
+from handlens.training.track import Tracking
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,16 +92,33 @@ def aims_of(recipe: Recipe, learning: Sides, kinds: Kinds | None) -> Aims:
 
 
 def learn_head(
-    recipe: Recipe, run: RunFolder, learning: Sides, tables: Tables, folds: Folds, aims: Aims
+    recipe: Recipe,
+    run: RunFolder,
+    learning: Sides,
+    tables: Tables,
+    folds: Folds,
+    aims: Aims,
+    tracking: Tracking,
 ) -> Learned:
-    """A head on kept features; where validation leaves nothing to choose, both at the same time."""
+    """A head on kept features; the main process trains it and tells the others."""
     state = TrainingState(run.state_path)
-    reached = state.progress(FINAL)
-    save = state.saver(FINAL, lambda now: run.write_history(now.history))
-    choice, head, done = validate_and_train(
-        recipe, recipe.train, learning, tables, folds, aims, reached, save
-    )
-    return Learned(choice, head, done.weights)
+    learned = None
+    if distributed.is_main():
+        reached = state.progress(FINAL)
+
+        def keep_rows(now: Progress) -> None:
+            run.write_history(now.history)
+            tracking.history(now.history)
+
+        save = state.saver(FINAL, keep_rows)
+        choice, head, done = validate_and_train(
+            recipe, recipe.train, learning, tables, folds, aims, reached, save
+        )
+        # Once more, for a process that was killed between saving its state and this.
+        keep_rows(done)
+        learned = Learned(choice, head, done.weights)
+    found: Learned = distributed.from_main(learned)
+    return found
 
 
 def validate_and_train(
@@ -162,7 +181,13 @@ def new_head(recipe: Recipe, table: FeatureTable, aims: Aims) -> Head:
 
 
 def learn_network(
-    recipe: Recipe, run: RunFolder, learning: Sides, extractor: Extractor, folds: Folds, aims: Aims
+    recipe: Recipe,
+    run: RunFolder,
+    learning: Sides,
+    extractor: Extractor,
+    folds: Folds,
+    aims: Aims,
+    tracking: Tracking,
 ) -> Learned:
     """A network or its upper part; where the recipe says so, from the head trained on kept features."""
     from handlens.training.finetune import NetworkTrainer, beside_itself
@@ -187,24 +212,33 @@ def learn_network(
                 state.finish(part, found)
             judged.append(found)
         choice = chosen(recipe, choice.kind, np.concatenate(judged, axis=1), folds, learning, aims)
+    elif not len(val):
+        # Nothing decides: judging is as the recipe says first.
+        way = ways_of(recipe, choice.kind)[0]
+        choice = replace(choice, average=way.average, beside=way.beside)
     network = trainer.network(head)
 
-    def save_final(now: Progress) -> None:
+    def keep_rows(now: Progress) -> None:
         if distributed.is_main():
             run.write_history(now.history)
+            tracking.history(now.history)
 
-    save = state.saver(FINAL, save_final)
+    save = state.saver(FINAL, keep_rows)
     stop_by = val if len(val) else None
     done = fit_shown("Training the network", trainer, network, train, stop_by, state, FINAL, save)
+    # Once more, for a process that was killed between saving its state and this.
+    keep_rows(done)
     if len(val):
         found = ways_judged(recipe, trainer, network, head, tables, val)
         choice = chosen(recipe, choice.kind, found, folds, learning, aims)
-    last = {**network.cpu().state_dict(), **done.weights}
+    after_last = deepcopy(network.cpu())
+    after_last.load_state_dict(done.weights, strict=False)
     sentences = tuple(trainer.sentences)
     if choice.beside and head is not None:
+        last = whole_state(*beside_itself(trainer, after_last, head))
         trunk, both = beside_itself(trainer, network, head)
-        return Learned(choice, both, last, trunk, trainer.begin, sentences)
-    return Learned(choice, network.head, last, network.trunk, None, sentences)
+        return Learned(choice, both, last, trunk, trainer.num_frozen, sentences)
+    return Learned(choice, network.head, after_last.state_dict(), network.trunk, None, sentences)
 
 
 def begin_with_head(
@@ -214,8 +248,7 @@ def begin_with_head(
     spec = recipe.train.head_first
     if spec is None:
         nothing = np.empty(0, np.int64), np.empty((0, sum(aims.widths)), np.float32)
-        average = recipe.views.averages[0] and not recipe.views.fresh
-        return {}, Choice(next(iter(recipe.views.kinds)), average, *nothing, ()), None
+        return {}, Choice(next(iter(recipe.views.kinds)), False, *nothing, ()), None
     with distributed.main_first():
         tables = {kind: extractor.table(learning.shots, kind) for kind in recipe.views.kinds}
     found = None

@@ -10,7 +10,7 @@ from handlens.base.errors import HandlensError
 from handlens.evaluate.predict import AnyHead
 from handlens.models import backbones
 from handlens.models.build import ModelSpec
-from handlens.models.edits import apply_edits
+from handlens.models.edits import Replace, apply_edits
 from handlens.models.heads import Head
 from handlens.models.pool import NUM_STATISTICS
 from handlens.models.twin import TwinHead, twin_trunk
@@ -39,7 +39,12 @@ class LearnedFile:
         """The rest of the network, which trained too, ready to judge."""
         model = self.model
         trunk = backbones.create(model.backbone, None, model.seed, model.own_rows).trunk
-        apply_edits(trunk, model.edits, model.seed)
+        # What is fitted to replaced weights comes out of the file, and fitting it takes seconds.
+        edits = [
+            edit.model_copy(update={"start": "paper"}) if isinstance(edit, Replace) else edit
+            for edit in model.edits
+        ]
+        apply_edits(trunk, edits, model.seed)
         if self.facts.twin_begins is not None:
             trunk = twin_trunk(trunk, trunk, self.facts.twin_begins)
         return self._filled(trunk, "trunk.")

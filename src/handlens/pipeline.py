@@ -22,6 +22,7 @@ from handlens.data.split import SplitReport, split
 from handlens.data.tasks import columns_of_tasks
 from handlens.evaluate.predict import judge_rows, judge_shots, predictions_of
 from handlens.evaluate.predictions import Predictions
+from handlens.evaluate.results import Metrics
 from handlens.evaluate.summary import summarise
 from handlens.learn import Learned, aims_of, learn_head, learn_network
 from handlens.models import backbones
@@ -36,6 +37,7 @@ from handlens.training.checkpoint import HeadFacts, save_head
 from handlens.training.choose import validation_folds
 from handlens.training.device import a_core_a_batch, choose_device
 from handlens.training.extract import Extractor
+from handlens.training.track import Tracking, figures_of, flattened, refuse_missing
 
 Judgments = Mapping[str, tuple[Sides, Rows, NDArray[np.float32]]]
 """For each judged side: the pictures, the places of those that were judged, and their probabilities."""
@@ -50,6 +52,7 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
     Of several processes that a launcher started together, each trains its part; the main one writes.
     """
     run = RunFolder(folder)
+    refuse_missing(recipe.train.track)
     with distributed.joined(), run.only_writer() if distributed.is_main() else nullcontext():
         refuse_other_recipe(recipe, run)
         if distributed.from_main(run.done):
@@ -63,6 +66,12 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
             divided, split_report = split(checked.samples, recipe.split)
             if distributed.is_main():
                 start(run, recipe, divided, checked.tasks)
+        tracking = Tracking.of(
+            recipe.train.track if distributed.is_main() else (),
+            run.path,
+            flattened(recipe),
+            len(run.read_history()),
+        )
         sides = Sides.of(divided, checked.tasks)
         learning = sides.only("train", "val")
         device = choose_device(recipe.train.precision)
@@ -74,37 +83,37 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
                 extractor.fill(sides.shots)
                 tables = {kind: extractor.table(learning.shots, kind) for kind in recipe.views.kinds}
             with clock.step("training"), a_core_a_batch():
-                learned = distributed.from_main(
-                    learn_head(recipe, run, learning, tables, folds, aims) if distributed.is_main() else None
-                )
+                learned = learn_head(recipe, run, learning, tables, folds, aims, tracking)
         else:
             with clock.step("training"):
-                learned = learn_network(recipe, run, learning, extractor, folds, aims)
+                learned = learn_network(recipe, run, learning, extractor, folds, aims, tracking)
         with clock.step("judging"):
             judged = judge(sides, learning, extractor, learned)
-        if distributed.is_main():
-            with clock.step("writing"):
-                save_learned(run, sides, extractor, learned)
-                write_judgments(run, sides, judged, judged_by, kinds)
-            with clock.step("report"):
-                write_views(run, sides, recipe.views, learned.choice.kind)
-                run.write_provenance(
-                    Provenance(
-                        handlens=__version__,
-                        command=command,
-                        started=started.isoformat(timespec="seconds"),
-                        seconds=clock.seconds,
-                        versions=provenance.versions(),
-                        machine=provenance.machine(device.words),
-                        precision=str(device.dtype).removeprefix("torch."),
-                        commit=provenance.commit(),
-                        data=data_facts(checked, divided, split_report),
-                        weights=weights_facts(extractor),
-                        choices=(*learned.choice.sentences, *learned.sentences),
-                    ).model_dump(mode="json")
-                )
-                write_report(run)
-            run.mark_done()
+        with distributed.main_first():
+            if distributed.is_main():
+                with clock.step("writing"):
+                    save_learned(run, sides, extractor, learned)
+                    metrics = write_judgments(run, sides, judged, judged_by, kinds)
+                with clock.step("report"):
+                    write_views(run, sides, recipe.views, learned.choice.kind)
+                    run.write_provenance(
+                        Provenance(
+                            handlens=__version__,
+                            command=command,
+                            started=started.isoformat(timespec="seconds"),
+                            seconds=clock.seconds,
+                            versions=provenance.versions(),
+                            machine=provenance.machine(device.words),
+                            precision=str(device.dtype).removeprefix("torch."),
+                            commit=provenance.commit(),
+                            data=data_facts(checked, divided, split_report),
+                            weights=weights_facts(extractor),
+                            choices=(*learned.choice.sentences, *learned.sentences),
+                        ).model_dump(mode="json")
+                    )
+                    write_report(run)
+                tracking.end(figures_of(metrics))
+                run.mark_done()
     return run
 
 
@@ -183,8 +192,8 @@ def judge(sides: Sides, learning: Sides, extractor: Extractor, learned: Learned)
 
 def write_judgments(
     run: RunFolder, sides: Sides, judged: Judgments, judged_by: str, kinds: Kinds | None
-) -> None:
-    """Keep the predictions of each task, and all figures."""
+) -> Metrics:
+    """Keep the predictions of each task, and all figures, which come back."""
     columns = columns_of_tasks(sides.tasks)
     tables: list[dict[str, Predictions]] = []
     for number, (task, own) in enumerate(zip(sides.tasks, columns, strict=True)):
@@ -196,6 +205,7 @@ def write_judgments(
     main, further = tables[0], dict(zip((task.name for task in sides.further), tables[1:], strict=True))
     metrics = summarise(main, main.get("val"), judged_by, label=sides.label_name, tasks=further, kinds=kinds)
     run.write_metrics(metrics.model_dump(mode="json"))
+    return metrics
 
 
 def data_facts(checked: Checked, divided: Samples, report: SplitReport) -> DataFacts:

@@ -3,12 +3,12 @@
 It only composes the specs that each package owns, and reads and writes them as YAML.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError, Problems
@@ -40,6 +40,36 @@ class Recipe(Spec):
     """The network."""
     train: TrainSpec = TrainSpec()
     """How the head is trained."""
+
+    @model_validator(mode="after")
+    def _every_word_counts(self) -> Self:
+        problems = [*(self._only_for_networks() if self.model.only_head_trains else self._not_for_networks())]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _only_for_networks(self) -> Iterator[str]:
+        """What a head on kept features would leave unheard."""
+        mend = "only the head trains here: let more of the network train (model.freeze), or leave it out"
+        if self.views.fresh:
+            yield f"views.fresh draws new views for a network that trains, and {mend}"
+        if self.train.cutmix:
+            yield f"train.cutmix cuts boxes out of maps where a network trains, and {mend}"
+        if self.train.head_first is not None:
+            yield f"train.head_first trains a head before a network, and {mend}"
+        if self.train.compile:
+            yield f"train.compile is for a network that trains, and {mend}"
+
+    def _not_for_networks(self) -> Iterator[str]:
+        """What a network that trains would leave unheard."""
+        if self.views.fresh and self.views.average != "never":
+            yield "views.average takes the mean over kept views, and views.fresh keeps none: leave one out"
+        if len(self.views.kinds) > 1 and self.train.head_first is None:
+            kinds = ", ".join(self.views.kinds)
+            yield (
+                f"views.train has several kinds ({kinds}), and where a network trains the head of "
+                "train.head_first chooses among them: give it, or keep one kind"
+            )
 
     @classmethod
     def load(cls, name: str | Path = "careful", settings: Iterable[str] = ()) -> Self:

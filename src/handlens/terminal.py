@@ -9,8 +9,11 @@ from handlens.evaluate.results import Figure, KindsResult, Metrics, TaskResult
 from handlens.report.verdict import Verdict
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
+    from handlens.find_rate import FoundRate
     from handlens.models.edits import Touched
     from handlens.models.figures import ModuleRow, NetworkFigures
 
@@ -137,3 +140,12 @@ def print_model(figures: "NetworkFigures", touched: "Sequence[Touched]", side: i
     for each in touched:
         between = f"{each.names[0]} to {each.names[-1]}" if len(each.names) > 1 else each.names[0]
         print_line(f"{each.edit} touches {len(each.names)} module{'s' * (len(each.names) > 1)}: {between}")
+
+
+def print_rate(found: "FoundRate", picture: "Path | None") -> None:
+    """A learning rate, why this one, and how to take it."""
+    for sentence in (f"{found.headline}.", *found.sentences):
+        print_line(sentence)
+    print_line(f"Take it with --set {found.suggestion.setting}")
+    if picture:
+        print_line(f"Picture: {picture}")

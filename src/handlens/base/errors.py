@@ -10,6 +10,10 @@ class HandlensError(Exception):
     """
 
 
+class ToldAlready(HandlensError):
+    """What another process of the same training tells, so that this one only ends."""
+
+
 class Problems(HandlensError):
     """Several things that are wrong at once, told together so that one round of mending is enough."""
 

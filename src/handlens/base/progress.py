@@ -1,5 +1,6 @@
 """Long work shows itself: a progress bar with rate and time left, on standard error."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ def progress(what: str, total: int, unit: str = "pictures") -> Iterator[Advance]
 
     Silent where standard error is not a terminal, so that logs and pipes stay clean.
     """
-    if not sys.stderr.isatty():
+    if not _watched():
         yield lambda _: None
         return
     with _bar() as bar:
@@ -27,8 +28,13 @@ def progress(what: str, total: int, unit: str = "pictures") -> Iterator[Advance]
 
 def say(message: str) -> None:
     """One line on standard error for the person who waits; nothing where nobody watches."""
-    if sys.stderr.isatty():
+    if _watched():
         sys.stderr.write(message + "\n")
+
+
+def _watched() -> bool:
+    """Of several processes that train together, only the first one speaks."""
+    return sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
 
 
 def _bar() -> "Progress":

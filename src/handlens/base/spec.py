@@ -48,7 +48,8 @@ def _sentence(spec: type[BaseModel], problem: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{path}: this key is missing."
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return f"{path or 'as a whole'}: {message} (it is {problem['input']!r})."
+    # What the whole is would fill the screen, and say nothing more.
+    return f"{path}: {message} (it is {problem['input']!r})." if path else f"as a whole: {message}."
 
 
 def _fields_at(spec: type[BaseModel], place: Sequence[str | int]) -> list[str]:

@@ -104,7 +104,7 @@ def _torchvision(name: str, choice: WeightsChoice | None, seed: int, own_rows: b
     _refuse_bundled(f"torchvision/{name}", choice)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        # GoogLeNet and Inception draw their first weights in minutes otherwise, only to be replaced.
+        # GoogLeNet and Inception warn otherwise, and draw first weights only to be replaced.
         slow_start = {"init_weights": choice == "none"} if name in ("googlenet", "inception_v3") else {}
         network = torchvision.models.get_model(name, weights=None, **slow_start)
     source, pretrained = f"random (seed {seed})", False

@@ -50,11 +50,16 @@ class ModelSpec(Spec):
 
 def assemble(spec: ModelSpec, trunk: "nn.Module", head: Head) -> "Network":
     """A network around a trunk that has its weights and a head: edited and frozen as the spec says."""
+    apply_edits(trunk, spec.edits, spec.seed)
+    return with_head(spec, trunk, head)
+
+
+def with_head(spec: ModelSpec, edited: "nn.Module", head: Head) -> "Network":
+    """A network around a trunk that has its edits already, frozen as the spec says."""
     from handlens.models.network import Network
 
-    apply_edits(trunk, spec.edits, spec.seed)
-    apply_freeze(trunk, spec.freeze)
-    return Network(trunk, POOLS[spec.pool], head, spec.freeze.norms)
+    apply_freeze(edited, spec.freeze)
+    return Network(edited, POOLS[spec.pool], head, spec.freeze.norms)
 
 
 def build(spec: ModelSpec, widths: Sequence[int], seed: int = 0) -> "Network":

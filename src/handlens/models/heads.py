@@ -1,6 +1,7 @@
 """What stands on the backbone: rows of features to scores for the classes of one or several tasks."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -52,6 +53,19 @@ class Standardise(nn.Module):
         self.deviation.copy_(deviation)
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which pictures of a whole batch are here: every `world`-th of so many, from `rank` on."""
+
+    rank: int
+    world: int
+    of: int
+
+    def part(self, whole: Tensor, dim: int = 0) -> Tensor:
+        """Their part of what there is for the whole batch."""
+        return whole.movedim(dim, 0)[self.rank :: self.world].movedim(0, dim)
+
+
 class Chance:
     """Random bytes of a head's own, that can be begun again from any seed.
 
@@ -62,14 +76,18 @@ class Chance:
     def __init__(self, seed: int) -> None:
         self.begin(seed)
 
-    def begin(self, seed: int) -> None:
-        """Draw from here on as a new one of this seed would."""
+    def begin(self, seed: int, share: Share | None = None) -> None:
+        """Draw from here on as a new one of this seed would; with a share, for the whole batch."""
         self._numbers = np.random.default_rng(seed)
+        self.share = share
 
     def kept(self, shape: torch.Size, limit: int) -> Tensor:
-        """True with a chance of 1 - limit / 256, for each place of a shape."""
+        """True with a chance of 1 - limit / 256, for each place of a shape (..., pictures, width)."""
+        if self.share is not None:
+            shape = torch.Size((*shape[:-2], self.share.of, shape[-1]))
         drawn = np.frombuffer(self._numbers.bytes(shape.numel()), np.uint8)
-        return torch.from_numpy(drawn >= limit).view(shape)
+        kept = torch.from_numpy(drawn >= limit).view(shape)
+        return kept if self.share is None else self.share.part(kept, dim=-2)
 
 
 class Dropout(nn.Module):
@@ -150,9 +168,9 @@ class Head(nn.Module):
         """The classes of all tasks together: the width of the scores."""
         return sum(self.widths)
 
-    def begin_chance(self, seed: int) -> None:
-        """Draw what is random from here on as anew from this seed."""
-        self.chance.begin(seed)
+    def begin_chance(self, seed: int, share: Share | None = None) -> None:
+        """Draw what is random from here on as anew from this seed; with a share, for the whole batch."""
+        self.chance.begin(seed, share)
 
     def member_scores(self, x: Tensor) -> Tensor:
         """The scores of each member, (members, n, classes): what training looks at."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from handlens.models.freeze import Norms, keep_frozen_still
-from handlens.models.heads import Head
+from handlens.models.heads import Head, Share
 from handlens.models.roles import units
 
 Pool = Callable[[Tensor], Tensor]
@@ -62,9 +62,9 @@ class Network(nn.Module):
         """The scores of the members together, (n, classes)."""
         return self.head(self.rows(x))  # type: ignore[no-any-return]
 
-    def begin_chance(self, seed: int) -> None:
-        """Draw all that is random from here on as anew from this seed."""
-        self.head.begin_chance(seed)
+    def begin_chance(self, seed: int, share: Share | None = None) -> None:
+        """Draw all that is random from here on as anew from this seed; with a share, for the whole batch."""
+        self.head.begin_chance(seed, share)
         torch.manual_seed(seed)
 
     def train(self, mode: bool = True) -> Self:
@@ -72,4 +72,9 @@ class Network(nn.Module):
         super().train(mode)
         if mode:
             keep_frozen_still(self.trunk, self.norms)
+            # Below the first unit that trains nothing is random, whether it is run or its output is kept.
+            for _, unit in units(self.trunk):
+                if any(weight.requires_grad for weight in unit.parameters()):
+                    break
+                unit.eval()
         return self

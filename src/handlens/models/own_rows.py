@@ -13,9 +13,11 @@ def classifier_of(network: nn.Module) -> tuple[str, nn.Module]:
 
 def last_layer(network: nn.Module) -> str:
     """The name of the layer that gives the scores, which a new head takes the place of."""
-    name, part = classifier_of(network)
-    children = [child for child, _ in part.named_children()] if isinstance(part, nn.Sequential) else []
-    return f"{name}.{children[-1]}" if children else name
+    classifier, part = classifier_of(network)
+    # SqueezeNet pools after its last layer.
+    children = [name for name, child in part.named_children() if next(child.parameters(), None) is not None]
+    children = children if isinstance(part, nn.Sequential) else []
+    return f"{classifier}.{children[-1]}" if children else classifier
 
 
 def map_to_row(network: nn.Module) -> nn.Module:

@@ -5,19 +5,31 @@ Launchers such as torchrun only start the processes. With one process nothing he
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import FrameType
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, distributed
 
-from handlens.base.errors import HandlensError
+from handlens.base.errors import HandlensError, ToldAlready
 
 PATIENCE = timedelta(hours=12)
 """The others wait as long while the main process checks pictures or trains heads."""
+
+END = "handlens/end"
+"""Where the first process that has to end says why; the others then end in silence."""
+
+
+HEARD = "handlens/heard"
+LAST_WORD_S = 1.0
+"""The main process waits at most as long until the others have heard why all end."""
 
 
 def rank() -> int:
@@ -37,20 +49,31 @@ def is_main() -> bool:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Train together with the processes that the launcher started beside this one, if it did."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    """Train together with the processes that the launcher started beside this one, if it did.
+
+    Within another `joined`, or where the caller's program has joined them itself, it does nothing.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or distributed.is_initialized():
         yield
         return
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
-    before = signal.signal(signal.SIGTERM, _ended_from_outside)
+    distributed.init_process_group(_backend(), timeout=PATIENCE)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _ended_from_outside) if in_main_thread else None
     try:
+        # None ends, be it by a mistake in the recipe, while others are still connecting to it.
+        _wait()
         yield
-    finally:
+    except BaseException as error:
+        if in_main_thread:
+            # The launcher ends all when one has ended: this one is ending, and has something to say.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        told = _leave_saying(str(error))
+        if told is not None:
+            raise ToldAlready(told) from error
+        raise
+    if in_main_thread:
         signal.signal(signal.SIGTERM, before)
-        distributed.destroy_process_group()
+    _leave()
 
 
 @contextmanager
@@ -68,7 +91,7 @@ def from_main(value: Any) -> Any:
     if world() == 1:
         return value
     box = [value]
-    with _told():
+    with _or_lost():
         distributed.broadcast_object_list(box, src=0)
     return box[0]
 
@@ -78,9 +101,18 @@ def gathered(value: Any) -> list[Any]:
     if world() == 1:
         return [value]
     boxes: list[Any] = [None] * world()
-    with _told():
+    with _or_lost():
         distributed.all_gather_object(boxes, value)
     return boxes
+
+
+def dealt_back(own: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows of all things in order, everywhere, where each process made those of `things[rank::world]`."""
+    parts = gathered(own)
+    rows = np.empty((sum(map(len, parts)), *own.shape[1:]), own.dtype)
+    for number, part in enumerate(parts):
+        rows[number :: len(parts)] = part
+    return rows
 
 
 def sums(values: Iterable[float]) -> list[float]:
@@ -91,9 +123,17 @@ def sums(values: Iterable[float]) -> list[float]:
 def summed(values: Tensor) -> Tensor:
     """A tensor summed over the processes."""
     total = values.clone()
-    with _told():
+    with _or_lost():
         distributed.all_reduce(total)
     return total
+
+
+def stacked(values: Tensor) -> Tensor:
+    """The tensors of all processes, which have the same shape, in a new first dimension."""
+    each = [torch.empty_like(values) for _ in range(world())]
+    with _or_lost():
+        distributed.all_gather(each, values)
+    return torch.stack(each)
 
 
 def add_up_gradients(weights: Iterable[Tensor]) -> None:
@@ -105,13 +145,56 @@ def add_up_gradients(weights: Iterable[Tensor]) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
+def _backend() -> str:
+    """NCCL for what is on GPUs, gloo for the rest; each process of a machine needs a GPU of its own."""
+    if not torch.cuda.is_available():
+        return "gloo"
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if here > gpus:
+        sentence = (
+            f"There are {here} processes for {gpus} GPU{'s' * (gpus > 1)} on this machine. Start as many as "
+            "there are GPUs (--nproc-per-node), or set CUDA_VISIBLE_DEVICES= to nothing to train without."
+        )
+        raise HandlensError(sentence) if os.environ.get("RANK") == "0" else ToldAlready(sentence)
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return "cpu:gloo,cuda:nccl"
+
+
+def _leave() -> None:
+    """Close the connections; whoever still waits for this process then learns that it has ended."""
+    if distributed.is_initialized():
+        with suppress(RuntimeError):
+            distributed.destroy_process_group()
+
+
+def _leave_saying(sentence: str) -> str | None:
+    """Leave, and say why all have to end; what another process has said before, if one has."""
+    number, num = rank(), world()
+    mine = f"{number} {sentence}"
+    store = distributed.distributed_c10d._get_default_store()
+    try:
+        said = store.compare_set(END, "", mine).decode()
+        heard = store.add(HEARD, 1)
+        _leave()
+        # Without torchrun the main process keeps the store, and the others are to find it.
+        until = time.monotonic() + LAST_WORD_S
+        while number == 0 and heard < num and time.monotonic() < until:
+            time.sleep(0.05)
+            heard = store.add(HEARD, 0)
+    except RuntimeError:
+        # The process that kept what was said has ended itself.
+        _leave()
+        return None
+    return None if said == mine else str(said.partition(" ")[2])
+
+
 def _wait() -> None:
-    with _told():
-        distributed.barrier()
+    """Until all have come this far."""
+    summed(torch.zeros(1))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _or_lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -119,6 +202,7 @@ def _told() -> Iterator[None]:
 
 
 def _ended_from_outside(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _lost()
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from handlens.base.spec import Spec
 from handlens.data.sides import Rows
-from handlens.models.heads import Head
+from handlens.models.heads import Head, Share
+from handlens.training import distributed
 from handlens.training.aims import Aims, make_aims_loss
 from handlens.training.average import WeightAverage
 from handlens.training.head_supply import HeadSupply
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 SAVE_EVERY_S = 5.0
 SAVING_AT_MOST = 1 / 20
 LEAST_STEPS = 10
+AGREE_EVERY = 16
+"""Steps after which several processes ask the main one whether it is time to save."""
 HEAD_BATCH = 256
 NETWORK_BATCH = 32
 
@@ -113,6 +116,20 @@ def fit_head(
     `classes` has the class of each picture of the table, or one for each task; `learned` are the places
     to learn from and `judged` those that tell which epoch is best.
     """
+    lesson = head_lesson(head, table, classes, learned, judged, spec, aims)
+    return fit(head, lesson.supply, lesson.loss, lesson.optimiser, spec, seed, progress, save, epoch_done)
+
+
+def head_lesson(
+    head: Head,
+    table: FeatureTable,
+    classes: NDArray[np.int64],
+    learned: Rows,
+    judged: Rows | None,
+    spec: FitSpec,
+    aims: Aims | None = None,
+) -> "Lesson":
+    """What a head on kept features learns, as `fit_head` trains it."""
     targets = torch.from_numpy(classes[learned])
     if head.standardises:
         head.standardise.set_to(*table.mean_and_deviation(learned))
@@ -128,8 +145,7 @@ def fit_head(
         head.widths,
     )
     loss = make_aims_loss(spec.loss, aims or Aims(head.widths), targets)
-    optimiser = make_optimiser(spec.optimiser, head)
-    return fit(head, supply, loss, optimiser, spec, seed, progress, save, epoch_done)
+    return Lesson(head, supply, loss, make_optimiser(spec.optimiser, head))
 
 
 @dataclass
@@ -146,6 +162,17 @@ class Way:
     """Is told the number of the epoch, from 0; may set free more of a network."""
     seen: Callable[[int], None] = lambda _: None
     """Is told the number of pictures of each batch."""
+
+
+@dataclass
+class Lesson:
+    """A learner with all that it learns from and by, ready to begin."""
+
+    learner: Learner
+    supply: Supply
+    loss: Loss
+    optimiser: torch.optim.Optimizer
+    way: Way = field(default_factory=Way)
 
 
 def fit(
@@ -238,7 +265,9 @@ class _Training:
         """Learn for one epoch, or for what is left of it, and look how good the learner is; its row."""
         reached = self.progress
         self.way.epoch_begins(reached.epoch)
-        taught = self.teach(Totals(**reached.totals), _seed(self.seed, reached.epoch))
+        # Of several processes the main one goes on from what all had come to.
+        before = Totals(**reached.totals) if distributed.is_main() else Totals()
+        taught = self.teach(before, _seed(self.seed, reached.epoch))
         row = {
             "epoch": reached.epoch + 1,
             "learning_rate": self.stepper.optimiser.param_groups[0]["lr"],
@@ -274,16 +303,24 @@ class _Training:
                 return
             if self.average:
                 self.average.update(self.stepper.moves - 1)
-            if supply.goes_on_anywhere and not supply.shared and not finished and self.rhythm.due():
-                self.keep(done, totals)
+            if supply.goes_on_anywhere and not finished and self.due(done):
+                self.keep(done, totals.of_all_processes() if supply.shared else totals)
 
         self.learner.begin_chance(seed)
         self.learner.train()
         scores = self.way.scores or self.learner.member_scores
-        batches = self.batches(seed, reached.batch)
-        run_epoch(scores, batches, self.loss, step, self.learner.widths[0], totals, where, supply.shared)
+        first = reached.batch
+        batches = self.batches(seed, first)
+        width = self.learner.widths[0]
+        run_epoch(scores, batches, self.loss, step, width, totals, where, supply.shared, first)
         self.learner.eval()
         return totals.of_all_processes() if supply.shared else totals
+
+    def due(self, done: int) -> bool:
+        """Whether to save in the middle of an epoch; several processes do it at the same step."""
+        if not self.supply.shared:
+            return self.rhythm.due()
+        return done % AGREE_EVERY == 0 and bool(distributed.from_main(self.rhythm.due()))
 
     def look(self) -> Totals | None:
         """Pass over the pictures to judge, if there are any."""
@@ -300,9 +337,16 @@ class _Training:
         coming = _moved(self.supply.epoch(seed, first), self.way.device)
         for number, batch in enumerate(coming, start=first):
             if self.supply.goes_on_anywhere:
-                self.learner.begin_chance(_seed(seed, number))
+                self.learner.begin_chance(_seed(seed, number), self.share(len(batch[1])))
             yield batch
             self.way.seen(len(batch[0]))
+
+    def share(self, num_pictures: int) -> Share | None:
+        """Where several processes share each batch: this one's part of it."""
+        if not self.supply.shared:
+            return None
+        whole = distributed.sums([num_pictures])
+        return Share(distributed.rank(), distributed.world(), int(whole[0]))
 
 
 def _moved(batches: Iterator[Batch], device: torch.device | None) -> Iterator[Batch]:

@@ -14,6 +14,10 @@ from handlens.training.optim import plain_step
 from handlens.training.supply import Batch
 
 
+class Diverged(HandlensError):
+    """The loss is no number any more."""
+
+
 @dataclass
 class Totals:
     """What a pass over the pictures has come to so far."""
@@ -47,17 +51,19 @@ def run_epoch(
     totals: Totals | None = None,
     where: str = "the validation pictures",
     shared: bool = False,
+    first: int = 0,
 ) -> Totals:
     """Pass over the batches once; `step` takes each loss to change the weights, None only looks.
 
     `scores` may give (n, classes), or (members, n, classes) for members that learn side by side. The
-    accuracy is that of the first task, which has `first_classes`. With `totals` it goes on from there.
-    A loss that is not a number ends it; `where` says where that was. Where each batch is `shared` out over
-    several processes, a process's loss is its part of the whole batch's mean.
+    accuracy is that of the first task, which has `first_classes`. With `totals` it goes on from there, and
+    the batches are counted from `first` on. A loss that is not a number ends it; `where` says where that
+    was. Where each batch is `shared` out over several processes, a process's loss is its part of the whole
+    batch's mean.
     """
     totals = totals or Totals()
     with torch.set_grad_enabled(step is not None):
-        for number, (inputs, targets) in enumerate(batches):
+        for number, (inputs, targets) in enumerate(batches, start=first):
             given = scores(inputs)
             members = given.unsqueeze(0) if given.ndim == 2 else given
             mass, num_pictures = _of_whole_batch(loss, targets) if shared else (None, len(targets))
@@ -65,7 +71,7 @@ def run_epoch(
                 [loss(member, targets) if mass is None else loss(member, targets, mass) for member in members]
             ).mean()
             if not torch.isfinite(value):
-                raise HandlensError(
+                raise Diverged(
                     f"The loss is {value.item()} in batch {number + 1} of {where}: training has diverged. "
                     "Lower train.optimiser.learning_rate, or set train.precision to float32."
                 )

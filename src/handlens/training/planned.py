@@ -80,7 +80,11 @@ class PlannedSupply:
             world,
         )
         self.steps_per_epoch = self.plan.steps_per_epoch
-        self._judged = judged[rank::world] if judged is not None and len(judged) else None
+        self._judged: list[Rows] | None = None
+        if judged is not None and len(judged):
+            chunks = [judged[at : at + batch_size] for at in range(0, len(judged), batch_size)]
+            # Whole batches, so that the loss of each is what it is in one process.
+            self._judged = chunks[rank::world]
 
     def epoch(self, seed: int, first: int = 0) -> Iterator[Batch]:
         """This process's part of the batches of one epoch, from step `first` on."""
@@ -100,11 +104,10 @@ class PlannedSupply:
             return None
         return self._judged_batches(self._judged)
 
-    def _judged_batches(self, places: Rows) -> Iterator[Batch]:
+    def _judged_batches(self, chunks: Sequence[Rows]) -> Iterator[Batch]:
         def loads(places: Rows) -> list[Callable[[], Tensor]]:
             return [partial(self.source.judged, place) for place in places.tolist()]
 
-        chunks = (places[at : at + self.batch_size] for at in range(0, len(places), self.batch_size))
         for chunk, inputs in self._loaded(chunks, loads):
             yield inputs, self.targets[torch.from_numpy(chunk)]
 

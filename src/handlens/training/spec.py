@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from handlens.training.device import PrecisionChoice
 from handlens.training.fit import FitSpec
+from handlens.training.track import TrackerName
 
 
 class TrainSpec(FitSpec):
@@ -28,6 +29,8 @@ class TrainSpec(FitSpec):
     """Let PyTorch compile the network that trains: a minute at first, then faster on GPUs."""
     keep_gib: float = Field(8.0, ge=0)
     """Largest room on disk for the decoded pictures, or the activations, of a network that trains."""
+    track: tuple[TrackerName, ...] = ()
+    """Also follow the run with these, `tensorboard` and `mlflow`, in stores beside the run folder."""
 
     @model_validator(mode="after")
     def _head_first(self) -> Self:
