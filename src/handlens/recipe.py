@@ -39,7 +39,7 @@ class Recipe(Spec):
     model: ModelSpec = ModelSpec()
     """The network."""
     train: TrainSpec = TrainSpec()
-    """How the head is trained."""
+    """How what trains is trained: the head, or more of the network."""
 
     @model_validator(mode="after")
     def _every_word_counts(self) -> Self:

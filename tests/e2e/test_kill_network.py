@@ -33,7 +33,7 @@ RECIPES = {
 def test_a_network_killed_at_any_moment_ends_with_the_same_bytes(
     recipe: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    pictures = draw_folder(tmp_path / "photos", 14)
+    pictures = draw_folder(tmp_path / "photos", 10)
     settings = [word for name, value in RECIPES[recipe].items() for word in ("--set", f"{name}={value}")]
     words = ["train", str(pictures), "--recipe", "quick", *settings, "--out"]
     given = json.dumps({"folder": str(tmp_path), "words": words, "times": 3})

@@ -19,6 +19,8 @@ from safetensors.numpy import load_file
 
 from handlens.base.files import PARTIAL
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+
 Launched = subprocess.CompletedProcess[str]
 
 # All that has to be the whole batch's: norms from scratch, mixing, weights of classes, dropout, averages.
@@ -60,9 +62,8 @@ def torchrun(environment: dict[str, str]) -> Callable[[list[str]], Launched]:
     """Two processes as a person starts them; gives what all of them printed."""
 
     def launch(command: list[str]) -> Launched:
-        start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
         return subprocess.run(
-            [*start, *command], capture_output=True, text=True, env=environment, timeout=200, check=False
+            [*TORCHRUN, *command], capture_output=True, text=True, env=environment, timeout=200, check=False
         )
 
     return launch
@@ -176,16 +177,23 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(
     same(by_one, alone(SCRATCH))
 
 
-def test_where_the_main_process_is_told_to_end_the_other_tells_why(
+def test_ended_from_outside_all_end_and_one_tells_why(
     words: Callable[[str, Path], list[str]], environment: dict[str, str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with two_processes(words(SCRATCH, run), environment) as (first, second):
-        wait_for(run / "samples.parquet", first)
-        os.kill(first.pid, signal.SIGTERM)
-        errors = [process.communicate(timeout=60)[1] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [2, 2], errors
-    assert "".join(errors).count("Another process of this training has ended") == 1
+    launcher = subprocess.Popen(
+        [*TORCHRUN, *words(SCRATCH, run)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(run / "samples.parquet", launcher)
+    launcher.terminate()
+    _, error = launcher.communicate(timeout=60)
+    assert launcher.returncode != 0
+    assert error.count("handlens: Another process of this training has ended") == 1, error
+    assert not (run / "DONE").exists()
 
 
 def test_a_mistake_ends_all_and_is_told_once(

@@ -4,7 +4,7 @@ import pytest
 
 from handlens.recipe import STARTERS, Recipe, starters
 
-STARTER_NAMES = ["careful", "demo", "quick"]
+STARTER_NAMES = ["best", "careful", "demo", "quick"]
 
 
 def test_these_are_the_starters() -> None:

@@ -28,8 +28,8 @@ END = "handlens/end"
 
 
 HEARD = "handlens/heard"
-LAST_WORD_S = 1.0
-"""The main process waits at most as long until the others have heard why all end."""
+LAST_WORD_S = 3.0
+"""Where the main process keeps what is said, it waits at most as long until the others have heard it."""
 
 
 def rank() -> int:
@@ -176,9 +176,9 @@ def _leave_saying(sentence: str) -> str | None:
         said = store.compare_set(END, "", mine).decode()
         heard = store.add(HEARD, 1)
         _leave()
-        # Without torchrun the main process keeps the store, and the others are to find it.
+        keeps_store = number == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
         until = time.monotonic() + LAST_WORD_S
-        while number == 0 and heard < num and time.monotonic() < until:
+        while keeps_store and heard < num and time.monotonic() < until:
             time.sleep(0.05)
             heard = store.add(HEARD, 0)
     except RuntimeError:
