@@ -27,9 +27,6 @@ import yaml
 from PIL import Image
 
 from handlens.evaluate.predictions import Predictions
-from handlens.models.build import build
-from handlens.models.figures import num_parameters, size_mib
-from handlens.recipe import Recipe
 from handlens.run import RunFolder
 
 CORES = 2
@@ -123,7 +120,8 @@ def measured(*words: object, cache: Path) -> tuple[str, float, float]:
     before = time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(command, env=environment, stdout=out, stderr=errors)
-        # The memory of this child alone; the usual figure is the largest of all children so far.
+        # Of this child alone; the usual figure is the largest of all children so far. It is never below
+        # what this process itself has, which therefore builds no networks.
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
@@ -136,15 +134,13 @@ def measured(*words: object, cache: Path) -> tuple[str, float, float]:
 
 def tried(case: Case, scratch: Path) -> dict[str, Any]:
     """Trained, saved, loaded, predicted; what was measured on the way."""
-    written = recipe_of(case)
-    network = build(Recipe.parse(written, "this network").model, (NUM_CLASSES,))
-    figures = {"parameters": num_parameters(network), "mib": size_mib(network)}
-    del network
     pictures, recipe, out = scratch / "pictures", scratch / "recipe.yaml", scratch / "run"
     # A fifth is the test side: what is left is one step.
     draw(pictures, case.batch * 5 // 4)
-    recipe.write_text(yaml.safe_dump(written))
+    recipe.write_text(yaml.safe_dump(recipe_of(case)))
     cache = scratch / "cache"
+    told, _, _ = measured("model", recipe, "--classes", NUM_CLASSES, "--json", cache=cache)
+    figures = json.loads(told)
     _, train_s, train_mib = measured("train", pictures, "--recipe", recipe, "--out", out, cache=cache)
     run = RunFolder(out)
     judged = Predictions.read(run.predictions_path("test"))
@@ -152,7 +148,8 @@ def tried(case: Case, scratch: Path) -> dict[str, Any]:
     told, predict_s, predict_mib = measured("predict", out, *paths, "--json", cache=cache)
     provenance = json.loads(run.provenance_path.read_text())
     return {
-        **figures,
+        "parameters": figures["num_parameters"],
+        "mib": figures["size_mib"],
         "batch": case.batch,
         "gather": case.gather,
         "precision": provenance["precision"],

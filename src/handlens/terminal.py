@@ -40,8 +40,10 @@ def print_line(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """A table that fits the terminal, on standard output."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, names: bool = False
+) -> None:
+    """A table that fits the terminal, on standard output; first `names` are never broken, to be copied."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.markup import escape
@@ -50,8 +52,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
     # Class names and paths are text, never markup: [red] in a name must stay [red].
     table = Table(*map(escape, columns), title=title and escape(title), title_justify="left", box=SIMPLE)
+    table.columns[0].no_wrap = names
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console().print(table)
 
 
@@ -120,10 +123,11 @@ def print_modules(rows: "Sequence[ModuleRow]") -> None:
     columns = ("module", "kind", "channels", "weights", "roles", *(["edits"] if edited else []))
     cells = [
         (row.path, row.kind, row.output, f"{row.num_parameters:,}", ", ".join(row.roles))
-        + (("; ".join(row.edits),) if edited else ())
+        # Where it is put stands beside it; what is put there is told.
+        + ((", ".join(edit.partition(",")[0] for edit in row.edits),) if edited else ())
         for row in rows
     ]
-    print_table(columns, cells)
+    print_table(columns, cells, names=True)
 
 
 def print_model(figures: "NetworkFigures", touched: "Sequence[Touched]", side: int) -> None:

@@ -37,7 +37,7 @@ def test_an_unknown_name_names_the_nearest_and_all() -> None:
         Recipe.load("carefull")
     assert str(caught.value).startswith(
         "There is no recipe called 'carefull', and no file of that name. Did you mean 'careful'? "
-        "Recipes in the package: careful, "
+        "Recipes in the package: best, careful, "
     )
 
 

@@ -184,16 +184,24 @@ class NetworkTrainer:
     def _compiled(self, network: Network) -> Callable[[Tensor], Tensor] | None:
         if not self.train.compile:
             return None
-        compiled = torch.compile(network.member_scores)
+        # All but the head, whose dropout draws from numbers of its own, which PyTorch cannot compile.
+        compiled = torch.compile(network.rows)
+        begun = False
 
         def scores(x: Tensor) -> Tensor:
+            nonlocal begun
             try:
-                return compiled(x)
-            except torch._dynamo.exc.TorchDynamoException as error:
+                rows = compiled(x)
+            except Exception as error:
+                # A compiler that is missing or fails says so by any exception; later ones are of training.
+                if begun:
+                    raise
+                first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise HandlensError(
-                    f"PyTorch cannot compile this network here ({str(error).splitlines()[0]}). "
-                    "Set train.compile to false."
+                    f"PyTorch cannot compile this network here ({first_line}). Set train.compile to false."
                 ) from error
+            begun = True
+            return network.head.member_scores(rows)
 
         return scores
 
