@@ -233,7 +233,9 @@ def learn_network(
         choice = chosen(recipe, choice.kind, found, folds, learning, aims)
     after_last = deepcopy(network.cpu())
     after_last.load_state_dict(done.weights, strict=False)
-    sentences = tuple(trainer.sentences)
+    trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    weights = sum(weight.numel() for weight in network.parameters())
+    sentences = (f"{trained:,} of the network's {weights:,} weights trained.", *trainer.sentences)
     if choice.beside and head is not None:
         last = whole_state(*beside_itself(trainer, after_last, head))
         trunk, both = beside_itself(trainer, network, head)

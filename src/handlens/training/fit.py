@@ -256,7 +256,11 @@ class _Training:
         """Save all that is needed to go on from after a batch of the epoch."""
         reached = self.progress
         reached.batch, reached.totals = batch, asdict(totals)
-        reached.weights, reached.stepper = _copy(self.learner, self.names), self.stepper.state()
+        # The gradients have been followed; without them there is room for the copies.
+        self.stepper.optimiser.zero_grad(set_to_none=True)
+        is_best = batch == 0 and reached.best_epoch == reached.epoch and not self.average
+        reached.weights = reached.best_weights if is_best else _copy(self.learner, self.names)
+        reached.stepper = self.stepper.state()
         reached.average = self.average.state() if self.average else {}
         with self.rhythm.saving():
             self.save(reached)
