@@ -33,6 +33,7 @@ from handlens.training.optim import make_optimiser
 from handlens.training.pictures import fixed_pictures, fresh_pictures
 from handlens.training.planned import PlannedSupply, Source
 from handlens.training.spec import TrainSpec
+from handlens.training.strided import quick_strides
 
 JUDGED_AT_ONCE = 16
 
@@ -119,7 +120,7 @@ class NetworkTrainer:
         `seen` is told the number of pictures of each batch.
         """
         lesson = self.lesson(network, learned, judged, goes_on=progress is not None, seen=seen)
-        with _as_one_process(network):
+        with _as_one_process(network), quick_strides(network.trunk):
             return fit(
                 network,
                 lesson.supply,
