@@ -169,9 +169,14 @@ def draw_view(
     brightness, contrast, saturation = (
         generator.uniform(1 - most, 1 + most) for most in (view.brightness, view.contrast, view.saturation)
     )
-    pixels = transform.adjust_brightness(pixels, brightness)
-    pixels = transform.adjust_contrast(pixels, contrast)
-    pixels = transform.adjust_saturation(pixels, saturation)
+    for adjust, factor in (
+        (transform.adjust_brightness, brightness),
+        (transform.adjust_contrast, contrast),
+        (transform.adjust_saturation, saturation),
+    ):
+        # A factor of 1 changes nothing, and would take longer than the crop.
+        if factor != 1:
+            pixels = adjust(pixels, factor)
     drawn: Pixels = pixels.permute(1, 2, 0).contiguous().numpy()
     if view.noise:
         deviation = 255 * generator.uniform(0, view.noise)

@@ -28,10 +28,10 @@ from handlens.training.table import FeatureTable
 if TYPE_CHECKING:
     from handlens.models.network import Network
 
-# What a stop can cost. Results never depend on when the state is saved; saving takes at most a twentieth
+# What a stop can cost. Results never depend on when the state is saved; saving takes at most a fiftieth
 # of the time, however large the network is.
 SAVE_EVERY_S = 5.0
-SAVING_AT_MOST = 1 / 20
+SAVING_AT_MOST = 1 / 50
 LEAST_STEPS = 10
 AGREE_EVERY = 16
 """Steps after which several processes ask the main one whether it is time to save."""
