@@ -26,6 +26,7 @@ from handlens.evaluate.results import Metrics
 from handlens.evaluate.summary import summarise
 from handlens.learn import Learned, aims_of, learn_head, learn_network
 from handlens.models import backbones
+from handlens.models.freeze import num_frozen_units
 from handlens.models.heads import Head
 from handlens.provenance import DataFacts, Problem, Provenance, WeightsFacts
 from handlens.recipe import Recipe, refuse_other_recipe
@@ -62,6 +63,11 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
         with clock.step("checking files"), distributed.main_first():
             checked = check(samples, recipe.data)
             kinds = kinds_of(checked.samples, recipe.data)
+        device = choose_device(recipe.train.precision)
+        extractor = Extractor(recipe.model, recipe.views, device, recipe.data.pixel_limit)
+        if not recipe.model.only_head_trains:
+            # What does not fit the network is told before anything is written.
+            num_frozen_units(extractor.trunk, recipe.model.freeze)
         with clock.step("splitting"), distributed.main_first():
             divided, split_report = split(checked.samples, recipe.split)
             if distributed.is_main():
@@ -74,8 +80,6 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
         )
         sides = Sides.of(divided, checked.tasks)
         learning = sides.only("train", "val")
-        device = choose_device(recipe.train.precision)
-        extractor = Extractor(recipe.model, recipe.views, device, recipe.data.pixel_limit)
         aims = aims_of(recipe, learning, kinds)
         folds, judged_by = validation_folds(learning, recipe.train.folds, recipe.split.seed)
         if recipe.model.only_head_trains:
@@ -96,21 +100,20 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
                     metrics = write_judgments(run, sides, judged, judged_by, kinds)
                 with clock.step("report"):
                     write_views(run, sides, recipe.views, learned.choice.kind)
-                    run.write_provenance(
-                        Provenance(
-                            handlens=__version__,
-                            command=command,
-                            started=started.isoformat(timespec="seconds"),
-                            seconds=clock.seconds,
-                            versions=provenance.versions(),
-                            machine=provenance.machine(device.words),
-                            precision=str(device.dtype).removeprefix("torch."),
-                            commit=provenance.commit(),
-                            data=data_facts(checked, divided, split_report),
-                            weights=weights_facts(extractor),
-                            choices=(*learned.choice.sentences, *learned.sentences),
-                        ).model_dump(mode="json")
+                    came_from = Provenance(
+                        handlens=__version__,
+                        command=command,
+                        started=started.isoformat(timespec="seconds"),
+                        seconds=clock.seconds,
+                        versions=provenance.versions(),
+                        machine=provenance.machine(device.words),
+                        precision=str(device.dtype).removeprefix("torch."),
+                        commit=provenance.commit(),
+                        data=data_facts(checked, divided, split_report),
+                        weights=weights_facts(extractor),
+                        choices=(*learned.choice.sentences, *learned.sentences),
                     )
+                    run.write_provenance(came_from.model_dump(mode="json"))
                     write_report(run)
                 tracking.end(figures_of(metrics))
                 run.mark_done()

@@ -52,6 +52,8 @@ def print_table(
 
     # Class names and paths are text, never markup: [red] in a name must stay [red].
     table = Table(*map(escape, columns), title=title and escape(title), title_justify="left", box=SIMPLE)
+    for column in table.columns:
+        column.overflow = "fold"
     table.columns[0].no_wrap = names
     for row in rows:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
