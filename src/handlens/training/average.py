@@ -1,4 +1,4 @@
-"""Averages of weights: along the way of a training, and between two states of a network."""
+"""The average of a network's weights along the way of its training."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,18 +47,6 @@ class WeightAverage:
             yield
         finally:
             _put(own, now)
-
-
-def interpolated(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """The state at a share of the way between two states (Wortsman et al. 2022, equation 1).
-
-    0 is the start and 1 the end, exactly. Batch-norm statistics go the same way; whole numbers are the end's.
-    """
-    _same_names(start, end)
-    return {
-        name: torch.lerp(start[name], value, share) if value.is_floating_point() else value.clone()
-        for name, value in end.items()
-    }
 
 
 def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from handlens.training.average import WeightAverage, interpolated
+from handlens.training.average import WeightAverage
 
 
 def network():
@@ -106,25 +106,6 @@ def test_frozen_weights_stay_to_the_bit():
     assert same(average.state(), trained.state_dict())
 
 
-def test_interpolation_by_hand_and_exact_at_both_ends():
-    start, end = network(), network()
-    move(start, 0)
-    move(end, 1)
-    move(end, 2)
-    one, other = start.state_dict(), end.state_dict()
-    between = interpolated(one, other, 0.3)
-    for name, value in between.items():
-        expected = other[name] if "num_batches" in name else 0.7 * one[name] + 0.3 * other[name]
-        torch.testing.assert_close(value, expected)
-    assert same(interpolated(one, other, 1.0), other)
-    at_start = interpolated(one, other, 0.0)
-    assert at_start.pop("1.num_batches_tracked") == 2
-    assert all(torch.equal(value, one[name]) for name, value in at_start.items())
-    network().load_state_dict(between)
-
-
 def test_states_of_different_networks_are_refused():
-    with pytest.raises(ValueError, match=r"3\.bias"):
-        interpolated({}, {"3.bias": torch.zeros(2)}, 0.5)
     with pytest.raises(ValueError, match=r"0\.bias"):
         WeightAverage(nn.Sequential(nn.Linear(2, 2)), 0.9).load({"0.weight": torch.zeros(2, 2)})
