@@ -22,7 +22,8 @@ from handlens.training.aims import Aims
 from handlens.training.device import a_core_a_batch, choose_device
 from handlens.training.extract import Extractor
 from handlens.training.finder import NUM_STEPS, Suggestion, Sweep, suggest, sweep
-from handlens.training.fit import Lesson, head_lesson
+from handlens.training.lesson import Lesson
+from handlens.training.train_head import head_lesson
 
 WRITTEN = (".svg", ".html")
 

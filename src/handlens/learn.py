@@ -22,10 +22,12 @@ from handlens.training.aims import Aims
 from handlens.training.choose import Choice, Folds, Way, choose, decide
 from handlens.training.device import a_core_a_batch, on_one_core
 from handlens.training.extract import Extractor
-from handlens.training.fit import FitSpec, Progress, fit_head
+from handlens.training.fit import Progress
+from handlens.training.spec import FitSpec
 from handlens.training.state import TrainingState
 from handlens.training.table import FeatureTable
 from handlens.training.track import Tracking
+from handlens.training.train_head import fit_head
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

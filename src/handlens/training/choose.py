@@ -20,8 +20,9 @@ from handlens.evaluate.predict import judge_rows
 from handlens.models.heads import Head, HeadSpec
 from handlens.training.aims import Aims
 from handlens.training.device import on_one_core
-from handlens.training.fit import FitSpec, fit_head
+from handlens.training.spec import FitSpec
 from handlens.training.table import FeatureTable
+from handlens.training.train_head import fit_head
 
 TEMPERATURES = np.geomspace(0.05, 20, 60).tolist()
 """Tried for every way. Where all judgments are right the sharpest is best, so that they win."""

@@ -11,8 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from handlens.base.errors import HandlensError
-from handlens.training.fit import FitSpec, Lesson
+from handlens.training.lesson import Lesson
 from handlens.training.loop import Diverged, Stepper, run_epoch
+from handlens.training.spec import FitSpec
 from handlens.training.supply import Batch
 
 LOWEST, HIGHEST = 1e-7, 10.0
@@ -93,13 +94,13 @@ def sweep(
 
     The weights of the learner are of no use after it. `stepped` is told of each step.
     """
-    learner, supply, way = lesson.learner, lesson.supply, lesson.way
+    learner, supply = lesson.learner, lesson.supply
     found, gathered = Sweep(), list[float]()
 
     def rate(batch: int) -> float:
         return rate_of(batch // spec.gather)
 
-    stepper = Stepper(lesson.optimiser, rate, learner.members, spec.clip, spec.gather, way.scaler)
+    stepper = Stepper.of(lesson, spec, rate)
 
     def step(value: Tensor) -> None:
         stepper(value)
@@ -116,12 +117,12 @@ def sweep(
                     if found.too_high or len(found.rates) == NUM_STEPS:
                         return
                     learner.begin_chance(_chance(seed, 1, stepper.number))
-                    yield inputs.to(way.device), targets.to(way.device)
+                    yield inputs.to(lesson.device), targets.to(lesson.device)
 
-    way.epoch_begins(0)
+    lesson.epoch_begins(0)
     learner.train()
     try:
-        run_epoch(way.scores or learner.member_scores, batches(), lesson.loss, step, learner.widths[0])
+        run_epoch(lesson.scores or learner.member_scores, batches(), lesson.loss, step, learner.widths[0])
     except Diverged:
         found.ended = "diverged"
     if found.too_high:

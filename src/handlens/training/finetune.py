@@ -28,13 +28,15 @@ from handlens.training.activations import LowerPart
 from handlens.training.aims import Aims, make_aims_loss
 from handlens.training.device import a_core_a_batch, on_one_core
 from handlens.training.extract import Extractor
-from handlens.training.fit import NETWORK_BATCH, Lesson, Progress, Way, fit
+from handlens.training.fit import Progress, fit
+from handlens.training.lesson import Lesson
 from handlens.training.optim import make_optimiser
 from handlens.training.pictures import fixed_pictures, fresh_pictures
 from handlens.training.planned import PlannedSupply, Source
 from handlens.training.spec import TrainSpec
 from handlens.training.strided import quick_strides
 
+BATCH_SIZE = 32
 JUDGED_AT_ONCE = 16
 
 
@@ -121,18 +123,7 @@ class NetworkTrainer:
         """
         lesson = self.lesson(network, learned, judged, goes_on=progress is not None, seen=seen)
         with _as_one_process(network), quick_strides(network.trunk):
-            return fit(
-                network,
-                lesson.supply,
-                lesson.loss,
-                lesson.optimiser,
-                self.train,
-                self.train.seed,
-                progress,
-                save,
-                epoch_done,
-                lesson.way,
-            )
+            return fit(lesson, self.train, self.train.seed, progress, save, epoch_done)
 
     def lesson(
         self,
@@ -151,7 +142,7 @@ class NetworkTrainer:
             self.aims.widths,
             learned,
             judged,
-            self.train.batch_size or NETWORK_BATCH,
+            self.train.batch_size or BATCH_SIZE,
             mixup=self.train.mixup,
             cutmix=self.train.cutmix,
             balanced=self.train.balanced,
@@ -179,8 +170,8 @@ class NetworkTrainer:
             self.train.loss, self.aims, torch.from_numpy(targets[learned]).to(device.device)
         )
         scaler = torch.amp.GradScaler(device.device.type) if device.training == torch.float16 else None
-        way = Way(device.device, self._compiled(network), scaler, thaw, seen)
-        return Lesson(network, supply, loss, optimiser, way)
+        scores = self._compiled(network)
+        return Lesson(network, supply, loss, optimiser, device.device, scores, scaler, thaw, seen)
 
     def _compiled(self, network: Network) -> Callable[[Tensor], Tensor] | None:
         if not self.train.compile:

@@ -4,71 +4,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
-from handlens.base.spec import Spec
-from handlens.data.sides import Rows
-from handlens.models.heads import Head, Share
+from handlens.models.heads import Share
 from handlens.training import distributed
-from handlens.training.aims import Aims, make_aims_loss
 from handlens.training.average import WeightAverage
-from handlens.training.head_supply import HeadSupply
+from handlens.training.lesson import Learner, Lesson
 from handlens.training.loop import Stepper, Totals, run_epoch
-from handlens.training.losses import Loss, LossSpec
-from handlens.training.optim import OptimiserSpec, ScheduleSpec, make_optimiser, rate_at
-from handlens.training.supply import Batch, Supply
-from handlens.training.table import FeatureTable
+from handlens.training.optim import rate_at
+from handlens.training.spec import FitSpec
+from handlens.training.supply import Batch
 
 if TYPE_CHECKING:
-    from handlens.models.network import Network
+    pass
 
 # What a stop can cost. Results never depend on when the state is saved; saving takes at most a fiftieth
 # of the time, however large the network is.
 SAVE_EVERY_S = 5.0
 SAVING_AT_MOST = 1 / 50
-LEAST_STEPS = 10
 AGREE_EVERY = 16
 """Steps after which several processes ask the main one whether it is time to save."""
-HEAD_BATCH = 256
-NETWORK_BATCH = 32
-
-Learner = Union[Head, "Network"]
-
-
-class FitSpec(Spec):
-    """How weights are found."""
-
-    epochs: int = Field(30, ge=1)
-    """Passes over all views of all training pictures."""
-    batch_size: int | None = Field(None, ge=2)
-    """Pictures a step; without it 256 for a head on kept features (fewer where pictures are few, so that
-    an epoch has ten steps) and 32 for a network."""
-    patience: int | None = Field(10, ge=1)
-    """Where there is a validation side: stop after so many epochs without a better loss on it."""
-    mixup: float = Field(0.0, ge=0)
-    """How strongly pairs of pictures are blended in training; 0 for not at all, 0.4 for a fair amount."""
-    cutmix: float = Field(0.0, ge=0)
-    """How strongly parts of pictures are pasted into others, where a network trains; 1 is usual."""
-    balanced: bool = False
-    """Show every class equally often, however many pictures it has."""
-    loss: LossSpec = LossSpec()
-    """What training makes small."""
-    optimiser: OptimiserSpec = OptimiserSpec()
-    """How the weights follow the loss."""
-    schedule: ScheduleSpec = ScheduleSpec()
-    """How the learning rate changes."""
-    average: float | None = Field(None, gt=0, lt=1)
-    """Judge by an average of the weights over the steps, with this decay; 0.99 is about 100 steps."""
-    clip: float | None = Field(None, gt=0)
-    """The largest norm of the gradient; longer ones are shortened to it."""
-    gather: int = Field(1, ge=1)
-    """Batches whose gradients are gathered for one step, where a larger batch does not fit the memory."""
 
 
 @dataclass
@@ -98,109 +57,28 @@ class Progress:
         return cls(**state)
 
 
-def fit_head(
-    head: Head,
-    table: FeatureTable,
-    classes: NDArray[np.int64],
-    learned: Rows,
-    judged: Rows | None,
-    spec: FitSpec,
-    progress: Progress | None = None,
-    save: Callable[[Progress], None] = lambda _: None,
-    epoch_done: Callable[[Mapping[str, Any]], None] = lambda _: None,
-    seed: int = 0,
-    aims: Aims | None = None,
-) -> Progress:
-    """Train a head on kept features and leave the best weights in it.
-
-    `classes` has the class of each picture of the table, or one for each task; `learned` are the places
-    to learn from and `judged` those that tell which epoch is best.
-    """
-    lesson = head_lesson(head, table, classes, learned, judged, spec, aims)
-    return fit(head, lesson.supply, lesson.loss, lesson.optimiser, spec, seed, progress, save, epoch_done)
-
-
-def head_lesson(
-    head: Head,
-    table: FeatureTable,
-    classes: NDArray[np.int64],
-    learned: Rows,
-    judged: Rows | None,
-    spec: FitSpec,
-    aims: Aims | None = None,
-) -> "Lesson":
-    """What a head on kept features learns, as `fit_head` trains it."""
-    targets = torch.from_numpy(classes[learned])
-    if head.standardises:
-        head.standardise.set_to(*table.mean_and_deviation(learned))
-    supply = HeadSupply(
-        table,
-        learned,
-        targets,
-        judged,
-        torch.from_numpy(classes[judged if judged is not None else learned[:0]]),
-        num_steps(len(learned) * table.num_views, spec.batch_size or HEAD_BATCH),
-        spec.mixup,
-        spec.balanced,
-        head.widths,
-    )
-    loss = make_aims_loss(spec.loss, aims or Aims(head.widths), targets)
-    return Lesson(head, supply, loss, make_optimiser(spec.optimiser, head))
-
-
-@dataclass
-class Way:
-    """How a training is carried out, beyond what its spec says; the way of a head is the plain one."""
-
-    device: torch.device | None = None
-    """Where the learner is; without it, where it was made."""
-    scores: Callable[[Tensor], Tensor] | None = None
-    """A faster way to the learner's `member_scores`."""
-    scaler: "torch.amp.GradScaler | None" = None
-    """What keeps small gradients from vanishing in float16."""
-    epoch_begins: Callable[[int], object] = lambda _: None
-    """Is told the number of the epoch, from 0; may set free more of a network."""
-    seen: Callable[[int], None] = lambda _: None
-    """Is told the number of pictures of each batch."""
-
-
-@dataclass
-class Lesson:
-    """A learner with all that it learns from and by, ready to begin."""
-
-    learner: Learner
-    supply: Supply
-    loss: Loss
-    optimiser: torch.optim.Optimizer
-    way: Way = field(default_factory=Way)
-
-
 def fit(
-    learner: Learner,
-    supply: Supply,
-    loss: Loss,
-    optimiser: torch.optim.Optimizer,
+    lesson: Lesson,
     spec: FitSpec,
     seed: int,
     progress: Progress | None = None,
     save: Callable[[Progress], None] = lambda _: None,
     epoch_done: Callable[[Mapping[str, Any]], None] = lambda _: None,
-    way: Way | None = None,
 ) -> Progress:
     """Train and leave the best weights in the learner.
 
     With a `progress` it goes on from there; every number drawn depends only on the seed, the epoch and
     the step, so the result is the same.
     """
-    progress, way = progress or Progress(), way or Way()
-    training = _Training(learner, supply, loss, optimiser, spec, seed, progress, save, way)
+    progress = progress or Progress()
+    training = _Training(lesson, spec, seed, progress, save)
     training.go_on()
     while not training.over:
         epoch_done(training.epoch())
         if training.over or training.rhythm.due():
             training.keep(0, Totals())
-    learner.load_state_dict(progress.best_weights, strict=False)
-    learner.eval()
+    lesson.learner.load_state_dict(progress.best_weights, strict=False)
+    lesson.learner.eval()
     return progress
 
 
@@ -209,25 +87,18 @@ class _Training:
 
     def __init__(
         self,
-        learner: Learner,
-        supply: Supply,
-        loss: Loss,
-        optimiser: torch.optim.Optimizer,
+        lesson: Lesson,
         spec: FitSpec,
         seed: int,
         progress: Progress,
         save: Callable[[Progress], None],
-        way: Way,
     ) -> None:
-        self.learner, self.supply, self.loss = learner, supply, loss
-        self.spec, self.seed, self.way = spec, seed, way
-        self.progress, self.save = progress, save
-        self.stepper = Stepper(
-            optimiser, self.rate, learner.members, spec.clip, spec.gather, way.scaler, supply.shared
-        )
-        self.average = WeightAverage(learner, spec.average) if spec.average else None
-        self.names = {name for name, weight in learner.named_parameters() if weight.requires_grad}
-        self.names |= {name for name, _ in learner.named_buffers()}
+        self.lesson, self.learner, self.supply = lesson, lesson.learner, lesson.supply
+        self.spec, self.seed, self.progress, self.save = spec, seed, progress, save
+        self.stepper = Stepper.of(lesson, spec, self.rate)
+        self.average = WeightAverage(self.learner, spec.average) if spec.average else None
+        self.names = {name for name, weight in self.learner.named_parameters() if weight.requires_grad}
+        self.names |= {name for name, _ in self.learner.named_buffers()}
         self.rhythm = SavingRhythm()
 
     @property
@@ -268,7 +139,7 @@ class _Training:
     def epoch(self) -> dict[str, Any]:
         """Learn for one epoch, or for what is left of it, and look how good the learner is; its row."""
         reached = self.progress
-        self.way.epoch_begins(reached.epoch)
+        self.lesson.epoch_begins(reached.epoch)
         # Of several processes the main one goes on from what all had come to.
         before = Totals(**reached.totals) if distributed.is_main() else Totals()
         taught = self.teach(before, _seed(self.seed, reached.epoch))
@@ -312,11 +183,11 @@ class _Training:
 
         self.learner.begin_chance(seed)
         self.learner.train()
-        scores = self.way.scores or self.learner.member_scores
+        scores = self.lesson.scores or self.learner.member_scores
         first = reached.batch
         batches = self.batches(seed, first)
         width = self.learner.widths[0]
-        run_epoch(scores, batches, self.loss, step, width, totals, where, supply.shared, first)
+        run_epoch(scores, batches, self.lesson.loss, step, width, totals, where, supply.shared, first)
         self.learner.eval()
         return totals.of_all_processes() if supply.shared else totals
 
@@ -332,18 +203,18 @@ class _Training:
         if judged is None:
             return None
         totals = run_epoch(
-            self.learner, _moved(judged, self.way.device), self.loss, None, self.learner.widths[0]
+            self.learner, _moved(judged, self.lesson.device), self.lesson.loss, None, self.learner.widths[0]
         )
         return totals.of_all_processes() if self.supply.shared else totals
 
     def batches(self, seed: int, first: int) -> Iterator[Batch]:
         """Those of an epoch; where it can be gone on with in its middle, each has a chance of its own."""
-        coming = _moved(self.supply.epoch(seed, first), self.way.device)
+        coming = _moved(self.supply.epoch(seed, first), self.lesson.device)
         for number, batch in enumerate(coming, start=first):
             if self.supply.goes_on_anywhere:
                 self.learner.begin_chance(_seed(seed, number), self.share(len(batch[1])))
             yield batch
-            self.way.seen(len(batch[0]))
+            self.lesson.seen(len(batch[0]))
 
     def share(self, num_pictures: int) -> Share | None:
         """Where several processes share each batch: this one's part of it."""
@@ -378,11 +249,6 @@ class SavingRhythm:
         yield
         self.saved_at = time.monotonic()
         self.took_s = self.saved_at - started
-
-
-def num_steps(num_rows: int, batch_size: int) -> int:
-    """Steps an epoch: a hundred pictures in one batch would hardly move the head at all."""
-    return min(num_rows, max(LEAST_STEPS, round(num_rows / batch_size)))
 
 
 def _copy(learner: Learner, names: set[str]) -> dict[str, Tensor]:

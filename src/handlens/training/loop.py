@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from handlens.base.errors import HandlensError
 from handlens.training import distributed
+from handlens.training.lesson import Lesson
 from handlens.training.losses import Loss
 from handlens.training.optim import plain_step
+from handlens.training.spec import FitSpec
 from handlens.training.supply import Batch
 
 
@@ -131,6 +133,12 @@ class Stepper:
         self.moves = 0
         """Times that the weights have moved."""
         self.gathered = 0
+
+    @classmethod
+    def of(cls, lesson: Lesson, spec: FitSpec, rate: Callable[[int], float]) -> Self:
+        """The steps of a lesson as a spec has them."""
+        members, shared = lesson.learner.members, lesson.supply.shared
+        return cls(lesson.optimiser, rate, members, spec.clip, spec.gather, lesson.scaler, shared)
 
     def __call__(self, value: Tensor) -> None:
         """Take the gradient of one loss, and move the weights when enough are gathered."""

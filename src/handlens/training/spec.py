@@ -4,9 +4,41 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from handlens.base.spec import Spec
 from handlens.training.device import PrecisionChoice
-from handlens.training.fit import FitSpec
+from handlens.training.losses import LossSpec
+from handlens.training.optim import OptimiserSpec, ScheduleSpec
 from handlens.training.track import TrackerName
+
+
+class FitSpec(Spec):
+    """How weights are found."""
+
+    epochs: int = Field(30, ge=1)
+    """Passes over all views of all training pictures."""
+    batch_size: int | None = Field(None, ge=2)
+    """Pictures a step; without it 256 for a head on kept features (fewer where pictures are few, so that
+    an epoch has ten steps) and 32 for a network."""
+    patience: int | None = Field(10, ge=1)
+    """Where there is a validation side: stop after so many epochs without a better loss on it."""
+    mixup: float = Field(0.0, ge=0)
+    """How strongly pairs of pictures are blended in training; 0 for not at all, 0.4 for a fair amount."""
+    cutmix: float = Field(0.0, ge=0)
+    """How strongly parts of pictures are pasted into others, where a network trains; 1 is usual."""
+    balanced: bool = False
+    """Show every class equally often, however many pictures it has."""
+    loss: LossSpec = LossSpec()
+    """What training makes small."""
+    optimiser: OptimiserSpec = OptimiserSpec()
+    """How the weights follow the loss."""
+    schedule: ScheduleSpec = ScheduleSpec()
+    """How the learning rate changes."""
+    average: float | None = Field(None, gt=0, lt=1)
+    """Judge by an average of the weights over the steps, with this decay; 0.99 is about 100 steps."""
+    clip: float | None = Field(None, gt=0)
+    """The largest norm of the gradient; longer ones are shortened to it."""
+    gather: int = Field(1, ge=1)
+    """Batches whose gradients are gathered for one step, where a larger batch does not fit the memory."""
 
 
 class TrainSpec(FitSpec):

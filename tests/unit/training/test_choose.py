@@ -11,9 +11,9 @@ from sklearn.metrics import log_loss
 
 from handlens.models.heads import HeadSpec
 from handlens.training.choose import choose, validation_folds
-from handlens.training.fit import FitSpec
 from handlens.training.losses import LossSpec
 from handlens.training.optim import OptimiserSpec
+from handlens.training.spec import FitSpec
 
 WIDTH = 8
 TRAIN = FitSpec(epochs=15, optimiser=OptimiserSpec(learning_rate=1e-2))

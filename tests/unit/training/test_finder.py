@@ -20,9 +20,11 @@ from handlens.training.finder import (
     suggest,
     sweep,
 )
-from handlens.training.fit import FitSpec, Lesson, head_lesson
+from handlens.training.lesson import Lesson
+from handlens.training.spec import FitSpec
 from handlens.training.supply import Batch
 from handlens.training.table import FeatureTable
+from handlens.training.train_head import head_lesson
 
 MakeTable = Callable[..., FeatureTable]
 NUM = 60

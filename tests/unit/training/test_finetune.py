@@ -11,7 +11,8 @@ from handlens.base.errors import HandlensError
 from handlens.data.image import judge, normalise
 from handlens.models.roles import stages
 from handlens.training.finetune import beside_itself
-from handlens.training.fit import FitSpec, fit_head
+from handlens.training.spec import FitSpec
+from handlens.training.train_head import fit_head
 
 NORMS = ("running_mean", "running_var", "num_batches_tracked")
 

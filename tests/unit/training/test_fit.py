@@ -10,9 +10,11 @@ from handlens.evaluate.predict import judge_rows
 from handlens.models.heads import Head, HeadSpec
 from handlens.training import fit
 from handlens.training.checkpoint import load_state, save_state
-from handlens.training.fit import FitSpec, Progress, fit_head, num_steps
+from handlens.training.fit import Progress
 from handlens.training.losses import LossSpec
 from handlens.training.optim import OptimiserSpec, ScheduleSpec
+from handlens.training.spec import FitSpec
+from handlens.training.train_head import fit_head, num_steps
 
 WIDTH, CLASSES = 8, 3
 
