@@ -12,13 +12,11 @@ takes; where these do not fit, of fewer at a time whose gradients are gathered.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from PIL import Image
 
 from handlens.evaluate.predictions import Predictions
 from handlens.run import RunFolder
+from stamped import write_stamped
 
 CORES = 2
 LIMIT_MIB = 6 * 1024
@@ -223,15 +222,7 @@ def main() -> None:
     found = measure(names)
     failed = [name for name, row in found.items() if row["problems"]]
     print(f"\n{len(found) - len(failed)} of {len(found)} ok, {time.monotonic() - started:.0f} s")
-    if given.out:
-        stamp = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "processor": platform.processor(),
-            "cores": CORES,
-            "threads": threads,
-            "classes": NUM_CLASSES,
-        }
-        given.out.write_text(json.dumps({**stamp, "networks": found}, indent=2) + "\n")
+    write_stamped(given.out, threads=threads, classes=NUM_CLASSES, networks=found)
     sys.exit(bool(failed))
 
 

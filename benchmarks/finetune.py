@@ -14,7 +14,6 @@ HANDLENS_WEIGHTS must name a folder with mobilenet_v2; `--pictures 64` tries eac
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -22,13 +21,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from frozen import SETS, SPLIT_SEEDS, handlens, timed, weights_file
+from stamped import write_stamped
 
 TRAIN_SEEDS = (0, 1, 2)
 AT_LEAST = 2.5
@@ -314,14 +313,7 @@ def main() -> None:
                 if given.what == "speed"
                 else bf16(folder, given.epochs)
             )
-    if given.out:
-        machine = {
-            "processor": platform.processor(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-        }
-        stamp = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
-        given.out.write_text(json.dumps({**stamp, given.what: found}, indent=2) + "\n")
+    write_stamped(given.out, **{given.what: found})
 
 
 if __name__ == "__main__":

@@ -12,18 +12,18 @@ machines differ and are shared. HANDLENS_WEIGHTS must name a folder with mobilen
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from stamped import write_stamped
 
 SETS = {"minerals7": 0.90, "neu6": 0.995, "trashnet6": 0.915, "weld2": 0.94}
 """The accuracy that each set is to reach, as the mean over the split seeds."""
@@ -232,14 +232,7 @@ def main() -> None:
         found = accuracy(given.data, given.recipes.split(","), given.sets.split(","), given.cache)
     else:
         found = memory([int(count) for count in given.counts.split(",")], given.size)
-    if given.out:
-        machine = {
-            "processor": platform.processor(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-        }
-        stamp = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
-        given.out.write_text(json.dumps({**stamp, given.what: found}, indent=2) + "\n")
+    write_stamped(given.out, **{given.what: found})
 
 
 if __name__ == "__main__":

@@ -8,12 +8,8 @@ Markdown of |y - y'| / |y|.
 """
 
 import argparse
-import json
-import os
-import platform
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -28,6 +24,7 @@ from torch.nn import functional
 from handlens.models import gsconv
 from handlens.models.gsconv import CHEAP_SIZE, GSConv
 from handlens.models.weights import load_into, read_state
+from stamped import write_stamped
 
 COLUMNS = ("fit", "fit to white noise", "kept half alone", "paper", "fit, then refitted on other pictures")
 NETWORKS = ("mobilenet_v2", "squeezenet1_1")
@@ -151,14 +148,7 @@ def main() -> None:
     for convolution, values in rows(given.weights, given.data):
         print(f"| {convolution} | {' | '.join(f'{value:.3f}' for value in values)} |", flush=True)
         found[convolution] = dict(zip(COLUMNS, values, strict=True))
-    if given.out:
-        machine = {
-            "processor": platform.processor(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-        }
-        stamp = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
-        given.out.write_text(json.dumps({**stamp, "lost": found}, indent=2) + "\n")
+    write_stamped(given.out, lost=found)
 
 
 if __name__ == "__main__":

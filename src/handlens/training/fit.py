@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from handlens.training.loop import Stepper, Totals, run_epoch
 from handlens.training.optim import rate_at
 from handlens.training.spec import FitSpec
 from handlens.training.supply import Batch
-
-if TYPE_CHECKING:
-    pass
 
 # What a stop can cost. Results never depend on when the state is saved; saving takes at most a fiftieth
 # of the time, however large the network is.

@@ -1,6 +1,7 @@
 """Losses by name."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -86,7 +87,7 @@ def refuse_unused(spec: Any, owners: Mapping[str, str]) -> None:
             )
 
 
-class ClassLoss:
+class ClassLoss(ABC):
     """A mean over pictures, each weighing as much as its class; what all losses have in common."""
 
     def __init__(self, spec: LossSpec, class_counts: Tensor) -> None:
@@ -104,9 +105,9 @@ class ClassLoss:
             return torch.tensor(float(len(targets)), device=targets.device)
         return self.weights[targets].sum()
 
+    @abstractmethod
     def mean(self, scores: Tensor, targets: Tensor) -> Tensor:
         """The mean over the pictures, weighted by class where weights are given."""
-        raise NotImplementedError
 
     def shares(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Whole or blended targets as probabilities, not smoothed."""

@@ -5,8 +5,7 @@ them runs picture by picture, number by number. A convolution with stride 1 over
 put between its numbers, comes to the same (Dumoulin and Visin 2016, relationship 13) and is written well.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -14,22 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from handlens.training.calls import called_otherwise
 
-@contextmanager
-def quick_strides(network: nn.Module) -> Iterator[None]:
+
+def quick_strides(network: nn.Module) -> AbstractContextManager[None]:
     """Within it the strided depthwise convolutions of a network on a processor have quicker gradients."""
-    found = [module for module in network.modules() if _fits(module)]
-    for module in found:
-        # On the object, so that the class and its other objects stay as they are.
-        module.forward = partial(_forward, module)  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for module in found:
-            del module.forward
+    found = [module for module in network.modules() if isinstance(module, nn.Conv2d) and _fits(module)]
+    return called_otherwise({module: partial(_forward, module) for module in found})
 
 
-def _fits(module: nn.Module) -> bool:
+def _fits(module: nn.Conv2d) -> bool:
     return (
         type(module) is nn.Conv2d
         and module.groups == module.in_channels == module.out_channels > 1

@@ -1,7 +1,7 @@
 """Layers that look at a whole batch, or draw for it, where each process has only a part of its pictures."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -16,38 +16,30 @@ from torchvision.ops import StochasticDepth
 from handlens.models.heads import Share
 from handlens.models.network import Network
 from handlens.training import distributed
+from handlens.training.calls import called_otherwise
 
 DRAWING = (_DropoutNd, StochasticDepth, DropPath)
 """Layers that multiply what comes in by what they draw."""
 
 
-@contextmanager
-def as_one_process(network: Network) -> Iterator[None]:
+def as_one_process(network: Network) -> AbstractContextManager[None]:
     """Within it, a network trains in several processes as it would in one that had all pictures.
 
     Its batch norms take the statistics of the whole batch, and what is random is drawn for the whole batch,
     of which this process takes its part. The modules and their names stay what they are: only how they
     are called changes, until the block ends.
     """
-    changed: list[nn.Module] = []
+    calls: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
 
     def share() -> Share | None:
         return network.head.chance.share
 
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = partial(_normalised, module, _of_whole_batch(module))  # type: ignore[method-assign]
+            calls[module] = partial(_normalised, module, _of_whole_batch(module))
         elif isinstance(module, DRAWING) and _share_left_out(module):
-            module.forward = partial(_drawn_for_all, module, share)  # type: ignore[method-assign]
-        else:
-            continue
-        changed.append(module)
-    try:
-        yield
-    finally:
-        for module in changed:
-            # What is left is the way that its class says.
-            del module.forward
+            calls[module] = partial(_drawn_for_all, module, share)
+    return called_otherwise(calls)
 
 
 def _share_left_out(module: nn.Module) -> float:
