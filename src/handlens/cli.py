@@ -15,6 +15,8 @@ from handlens.base.errors import HandlensError, ToldAlready
 
 if TYPE_CHECKING:
     from handlens.data.groups import GroupSpec
+    from handlens.data.samples import Samples
+    from handlens.recipe import Recipe
 
 app = typer.Typer(
     name="handlens",
@@ -95,15 +97,12 @@ def train(
     Given again after a stop, the same command goes on where it stopped.
     """
     from handlens.api import run_folder_for
-    from handlens.data.samples import Samples
     from handlens.pipeline import run_recipe
-    from handlens.recipe import Recipe
     from handlens.training import distributed
 
     extra = group_settings(group, group_level, group_column)
     with distributed.joined():
-        chosen = Recipe.load(recipe, [*(settings or []), *extra])
-        samples = Samples.read(data, label=label, class_names=class_names)
+        chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names)
         folder = out or distributed.from_main(run_folder_for(samples, chosen))
         run = run_recipe(chosen, samples, folder, command_line(folder))
         if distributed.is_main():
@@ -136,7 +135,8 @@ def evaluate(
     if data is None:
         metrics = trained.recompute()
     else:
-        samples = Samples.read(data, label=label, class_names=class_names)
+        tasks = trained.recipe.data.tasks
+        samples = Samples.read(data, label=label, class_names=class_names, tasks=tasks)
         metrics, judged = trained.evaluate(samples, group_spec(group, group_level, group_column))
         terminal.print_bad(judged.bad)
         if out:
@@ -241,12 +241,10 @@ def views(
 ) -> None:
     """Draw what the network sees: pictures as they are, as judged, and as trained on."""
     from handlens import terminal
-    from handlens.data.samples import Samples
-    from handlens.recipe import Recipe
     from handlens.report.views import write_preview
 
-    chosen = Recipe.load(recipe, settings or [])
-    write_preview(Samples.read(data), chosen.views, out)
+    chosen, samples = recipe_and_samples(recipe, settings, [], data)
+    write_preview(samples, chosen.views, out)
     terminal.print_line(f"Views: {out}")
 
 
@@ -271,14 +269,11 @@ def find_rate(
     """
     from handlens import find_rate as story
     from handlens import terminal
-    from handlens.data.samples import Samples
-    from handlens.recipe import Recipe
 
     if out:
         story.refuse_other_ending(out)
     extra = group_settings(group, group_level, group_column)
-    chosen = Recipe.load(recipe, [*(settings or []), *extra])
-    found = story.find_rate(chosen, Samples.read(data, label=label, class_names=class_names))
+    found = story.find_rate(*recipe_and_samples(recipe, settings, extra, data, label, class_names))
     if out:
         found.write(out)
     if as_json:
@@ -424,6 +419,23 @@ def model(
         terminal.print_json({**asdict(figures), "edits": edits})
     else:
         terminal.print_model(figures, touched, side)
+
+
+def recipe_and_samples(
+    recipe: str,
+    settings: list[str] | None,
+    extra: list[str],
+    data: Path,
+    label: str | None = None,
+    class_names: Path | None = None,
+) -> "tuple[Recipe, Samples]":
+    """The recipe with its settings, and the pictures with the labels that it asks for."""
+    from handlens.data.samples import Samples
+    from handlens.recipe import Recipe
+
+    chosen = Recipe.load(recipe, [*(settings or []), *extra])
+    samples = Samples.read(data, label=label, class_names=class_names, tasks=chosen.data.tasks)
+    return chosen, samples
 
 
 def group_spec(pattern: str | None, level: int | None, column: str | None) -> "GroupSpec | None":
