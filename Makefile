@@ -10,7 +10,7 @@ BIN := .venv/bin
 # Written last, so that a set-up that failed half-way is done again.
 READY := .venv/.ready
 
-.PHONY: help setup demo test check docs clean
+.PHONY: help setup demo test check docs nano clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ check: $(READY)  ## Style, types, direction of the imports, generated docs.
 
 docs: $(READY)  ## Write the generated pages of docs/ again.
 	$(BIN)/python tools/docs.py
+
+# An hour and a half on two cores; given again after a stop, it goes on.
+nano: $(READY)  ## Teach the package's own network again, from pictures that formulas draw.
+	PYTHONPATH=tools $(BIN)/python -m pretrain_nano $(ARGS)
 
 clean:  ## Remove .venv and everything else that can be made again.
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
