@@ -290,7 +290,10 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", help="Another seed draws other pictures.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Draw pictures of five materials, train on them, and report: no network, no data, two minutes."""
+    """Draw pictures of five materials, train on them, and report: no network, no data, two minutes.
+
+    The report also says what the weights in the package were worth, beside the same with random ones.
+    """
     from handlens.demo import run_demo
     from handlens.training import distributed
 
@@ -465,7 +468,7 @@ def command_line(folder: Path | None = None) -> str:
 def show_run(folder: Path, as_json: bool) -> None:
     """The closing summary of a run."""
     from handlens import terminal
-    from handlens.report.html import verdict_of
+    from handlens.report.html import transfer_in, verdict_of
     from handlens.trained import TrainedRun
 
     trained = TrainedRun(folder)
@@ -474,10 +477,15 @@ def show_run(folder: Path, as_json: bool) -> None:
     terminal.print_bad(bad)
     if as_json:
         told: dict[str, Any] = {"run": str(folder), "report": str(trained.report_path)}
-        terminal.print_json(told | {"metrics": trained.metrics.model_dump(mode="json")})
+        told["metrics"] = trained.metrics.model_dump(mode="json")
+        compared = trained.folder.read_compared()
+        terminal.print_json(told | ({"compared": compared} if compared else {}))
         return
     terminal.print_verdict(verdict_of(trained.folder))
     terminal.print_metrics(trained.metrics)
+    transfer = transfer_in(trained.folder)
+    if transfer:
+        terminal.print_transfer(transfer)
     terminal.print_line(f"Took {sum(provenance['seconds'].values()):,.0f} s. Run: {folder}")
     terminal.print_line(f"Report: {trained.report_path}")
 

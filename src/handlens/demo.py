@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from handlens.base.errors import HandlensError
+from handlens.base.progress import say
 from handlens.data.samples import Samples
 from handlens.data.surfaces import draw_samples
 from handlens.pipeline import run_recipe
@@ -16,7 +17,7 @@ SIZE = 192
 
 
 def run_demo(folder: Path, seed: int, command: str) -> RunFolder:
-    """Draw `folder/pictures`, once, and train in `folder/run`."""
+    """Draw pictures into `folder`, once, and train on them: with random weights, then with the package's."""
     if folder.exists() and not folder.is_dir():
         raise HandlensError(f"{folder} is a file. Choose a folder with --out.")
     pictures = folder / f"pictures-{seed}"
@@ -25,5 +26,11 @@ def run_demo(folder: Path, seed: int, command: str) -> RunFolder:
         if not drawn.is_file():
             draw_samples(pictures, NUM_SPECIMENS, SHOTS, SIZE, seed)
             drawn.touch()
-    recipe = Recipe.load("demo", [f"split.seed={seed}"])
-    return run_recipe(recipe, Samples.from_folder(pictures), folder / f"run-{seed}", command)
+    samples = Samples.from_folder(pictures)
+    settings = [f"split.seed={seed}"]
+    run, beside = RunFolder(folder / f"run-{seed}"), RunFolder(folder / f"run-{seed}-random-weights")
+    if not distributed.from_main(run.done):
+        say("First, for comparison, the same with random weights.")
+        run_recipe(Recipe.load("demo", [*settings, "model.weights=none"]), samples, beside.path, command)
+        say("Now with the weights in the package.")
+    return run_recipe(Recipe.load("demo", settings), samples, run.path, command, beside)

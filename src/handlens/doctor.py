@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from handlens.base.errors import HandlensError
 from handlens.base.files import cache_folder
 from handlens.provenance import TOLD_VERSIONS, processor
 
@@ -71,12 +72,12 @@ def _weights() -> list[Finding]:
         "Put <name>.safetensors or <name>.pth files into a folder and set HANDLENS_WEIGHTS to it; "
         "or use handlens/nano, whose weights are in the package."
     )
-    folders = weights.folders()
+    folders, found = weights.folders(), [_bundled()]
     offline = "" if weights.downloads_allowed() else "downloads are switched off"
     if not folders:
         state: State = "note" if not offline else "bad"
-        return [Finding("HANDLENS_WEIGHTS", state, "; ".join(filter(None, ["not set", offline])), mend)]
-    found = []
+        told = "; ".join(filter(None, ["not set", offline]))
+        return [*found, Finding("HANDLENS_WEIGHTS", state, told, mend)]
     for folder in folders:
         names = _weight_files(folder)
         if names:
@@ -85,6 +86,15 @@ def _weights() -> list[Finding]:
             reason = "holds no weights" if folder.is_dir() else "is not a folder"
             found.append(Finding("HANDLENS_WEIGHTS", "bad", f"{folder} {reason}", mend))
     return found
+
+
+def _bundled() -> Finding:
+    from handlens.models import weights
+
+    try:
+        return Finding("handlens/nano", "good", f"weights {weights.bundled().source}")
+    except HandlensError as error:
+        return Finding("handlens/nano", "bad", str(error), "Install Handlens again.")
 
 
 def _weight_files(folder: Path) -> list[str]:

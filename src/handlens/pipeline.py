@@ -20,6 +20,7 @@ from handlens.data.samples import Samples
 from handlens.data.sides import Rows, Sides
 from handlens.data.split import SplitReport, split
 from handlens.data.tasks import columns_of_tasks
+from handlens.evaluate.compare import Compared, accuracy_difference
 from handlens.evaluate.predict import judge_rows, judge_shots, predictions_of
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Metrics
@@ -31,6 +32,7 @@ from handlens.models.heads import Head
 from handlens.provenance import DataFacts, Problem, Provenance, WeightsFacts
 from handlens.recipe import Recipe, refuse_other_recipe
 from handlens.report.html import write_report
+from handlens.report.verdict import judged_side
 from handlens.report.views import write_views
 from handlens.run import RunFolder
 from handlens.training import distributed
@@ -47,10 +49,13 @@ IDENTITY = ("id", "digest", "label", "group", "split")
 """The columns that make a picture's part in a run."""
 
 
-def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = "") -> RunFolder:
+def run_recipe(
+    recipe: Recipe, samples: Samples, folder: Path, command: str = "", beside: RunFolder | None = None
+) -> RunFolder:
     """Train, judge and report. Given again after a stop, it goes on and ends with the same bytes.
 
     Of several processes that a launcher started together, each trains its part; the main one writes.
+    `beside` is a complete run of the same pictures and recipe on other weights, to be compared with.
     """
     run = RunFolder(folder)
     refuse_missing(recipe.train.track)
@@ -98,6 +103,8 @@ def run_recipe(recipe: Recipe, samples: Samples, folder: Path, command: str = ""
                 with clock.step("writing"):
                     save_learned(run, sides, extractor, learned)
                     metrics = write_judgments(run, sides, judged, judged_by, kinds)
+                    if beside is not None:
+                        write_comparison(run, beside, judged_side(metrics))
                 with clock.step("report"):
                     write_views(run, sides, recipe.views, learned.choice.kind)
                     came_from = Provenance(
@@ -209,6 +216,22 @@ def write_judgments(
     metrics = summarise(main, main.get("val"), judged_by, label=sides.label_name, tasks=further, kinds=kinds)
     run.write_metrics(metrics.model_dump(mode="json"))
     return metrics
+
+
+def write_comparison(run: RunFolder, beside: RunFolder, side: str) -> None:
+    """Keep what the same on other weights came to, on the same pictures."""
+    other = Metrics.parse(beside.read_json(beside.metrics_path), str(beside.metrics_path))
+    weights = Provenance.parse(beside.read_provenance(), str(beside.provenance_path)).weights
+    own, others = (Predictions.read(each.predictions_path(side)) for each in (run, beside))
+    compared = Compared(
+        run=beside.name,
+        weights=weights.source,
+        pretrained=weights.pretrained,
+        side=side,
+        figures=other.sides[side].figures,
+        difference=accuracy_difference(own, others),
+    )
+    run.write_compared(compared.model_dump(mode="json"))
 
 
 def data_facts(checked: Checked, divided: Samples, report: SplitReport) -> DataFacts:

@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def compared_path(self) -> Path:
+        """The figures beside those of another run, where there is one to compare with."""
+        return self.path / "compared.json"
+
+    @property
     def report_path(self) -> Path:
         """The page for people."""
         return self.path / "report.html"
@@ -124,6 +129,14 @@ class RunFolder:
     def write_metrics(self, values: Mapping[str, Any]) -> None:
         """Keep the figures."""
         write_json(self.metrics_path, dict(values))
+
+    def read_compared(self) -> Any:
+        """The comparison with another run; none where there is no such run."""
+        return self.read_json(self.compared_path) if self.compared_path.is_file() else None
+
+    def write_compared(self, values: Mapping[str, Any]) -> None:
+        """Keep the comparison with another run."""
+        write_json(self.compared_path, dict(values))
 
     def read_json(self, path: Path) -> Any:
         """One of the run's JSON files."""

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from handlens.evaluate.results import Figure, KindsResult, Metrics, TaskResult
+from handlens.report.transfer import Transfer
 from handlens.report.verdict import Verdict
+from handlens.report.words import percent, percent_interval
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +89,16 @@ def _print_sides(judged: TaskResult | KindsResult, of: str) -> None:
         ]
         title = f"{of}{SIDE_WORDS.get(side, side)}: {result.n:,} pictures from {result.n_groups:,} groups"
         print_table(("figure", "value", "95 % interval"), rows, title)
+
+
+def print_transfer(transfer: Transfer) -> None:
+    """What the weights were worth, beside the same on random ones."""
+    print_line("What the transfer was worth, on the same pictures:")
+    for words, row in (("with its weights", transfer.own), ("with random weights", transfer.other)):
+        accuracy = row.accuracy
+        print_line(f"  {words:<19}  {percent(accuracy.value):>7} right  ({percent_interval(accuracy)})")
+    print_line(transfer.verdict)
+    print_line()
 
 
 def print_judgments(table: "pl.DataFrame", most: int = 40) -> None:

@@ -241,17 +241,71 @@ def test_changed_pictures_are_refused_on_resuming(
     assert "spots/picture 00.png" in told.stderr
 
 
-def test_the_demo_needs_nothing(handlens: Command, tmp_path: Path) -> None:
-    told = handlens("demo", "--out", tmp_path / "demo", "--json")
+def test_the_demo_needs_nothing_and_says_what_the_transfer_was_worth(
+    handlens: Command, tmp_path: Path
+) -> None:
+    demo = tmp_path / "demo <b>石墨"
+    told = handlens("demo", "--out", demo, "--json")
     assert told.returncode == 0, told.stderr
     shown = json.loads(told.stdout)
     test = shown["metrics"]["sides"]["test"]
     assert test["n_groups"] == 15 < test["n"]
-    assert "random" in Path(tmp_path / "demo" / "run-0" / "report.html").read_text()
-    pictures = list((tmp_path / "demo" / "pictures-0").rglob("*.jpg"))
-    again = handlens("demo", "--out", tmp_path / "demo", "--json")
-    assert again.returncode == 0
-    assert len(pictures) == len(list((tmp_path / "demo" / "pictures-0").rglob("*.jpg")))
+    run, beside = demo / "run-0", demo / "run-0-random-weights"
+    assert files_in(run) == RUN_FILES | {"compared.json"}
+    assert files_in(beside) == RUN_FILES
+    # Both divide the same pictures alike, and differ in the weights alone.
+    facts = [json.loads((each / "provenance.json").read_text()) for each in (run, beside)]
+    assert facts[0]["data"]["split_digest"] == facts[1]["data"]["split_digest"]
+    assert [each["weights"]["pretrained"] for each in facts] == [True, False]
+    recipes = [(each / "recipe.yaml").read_text().splitlines() for each in (run, beside)]
+    assert [lines for lines in zip(*recipes, strict=True) if len(set(lines)) > 1] == [
+        ("  weights: bundled", "  weights: none")
+    ]
+    other = json.loads((beside / "metrics.json").read_text())["sides"]["test"]["figures"]
+    compared = shown["compared"]
+    assert compared == json.loads((run / "compared.json").read_text())
+    assert compared["figures"] == other
+    gain = test["figures"]["accuracy"]["value"] - other["accuracy"]["value"]
+    assert compared["difference"]["value"] == pytest.approx(gain)
+
+    page = (run / "report.html").read_text()
+    assert "What the transfer was worth" in page
+    (run / "report.html").unlink()
+    assert handlens("report", run).returncode == 0
+    assert (run / "report.html").read_text() == page
+
+    before = {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
+    again = handlens("demo", "--out", demo)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in demo.rglob("*")} == before
+    end = again.stdout[again.stdout.index("What the transfer was worth") :]
+    for words, figures in (("with its weights", test["figures"]), ("with random weights", other)):
+        (line,) = [line for line in end.splitlines() if line.strip().startswith(words)]
+        assert f"{100 * figures['accuracy']['value']:.1f} % right" in line
+
+    # Stopped at the end of the first training, it goes on and ends with the same.
+    kept = ("metrics.json", "compared.json", "recipe.yaml", "predictions/test.parquet")
+    whole = {name: (run / name).read_bytes() for name in kept}
+    shutil.rmtree(run)
+    (beside / "DONE").unlink()
+    assert handlens("demo", "--out", demo).returncode == 0
+    assert {name: (run / name).read_bytes() for name in kept} == whole
+
+
+@pytest.mark.parametrize("backbone", ["torchvision/mobilenet_v2", "timm/resnet10t"])
+def test_without_weights_the_package_offers_its_own_and_never_takes_them_unasked(
+    handlens: Command, pictures: Path, tmp_path: Path, backbone: str
+) -> None:
+    out = tmp_path / "run"
+    told = handlens(
+        "train", pictures, "--recipe", "quick", "--set", f"model.backbone={backbone}", "--out", out,
+        HF_HOME=str(tmp_path / "hub"),
+    )  # fmt: skip
+    assert told.returncode == 2
+    assert f"The pretrained weights of {backbone} are not on this machine" in told.stderr
+    assert "--set model.backbone=handlens/nano --set model.weights=bundled" in told.stderr
+    assert not (out / "DONE").exists()
+    assert not (out / "predictions").exists()
 
 
 def test_doctor_says_what_is_missing(handlens: Command, tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ def test_modules_for_people_and_programs(handlens: Command) -> None:
     rows = json.loads(handlens("modules", "handlens/nano", *edit, "--json").stdout)
     roles = {row["path"]: row["roles"] for row in rows}
     assert roles["stage1"] == ["blocks", "stages"]
+    # At the resolution of the last layer, which ends the stage.
+    assert roles["stage4"] == ["blocks"]
+    assert roles["last.2"] == ["stages"]
     assert [row["path"] for row in rows if row["edits"]] == ["stage1", "stage2", "stage3", "stage4"]
 
 
@@ -27,7 +30,7 @@ def test_model_for_people_and_programs(handlens: Command) -> None:
     told = json.loads(handlens(*words, "--json").stdout)
     assert f"{told['num_parameters']:,}" in shown.stdout
     assert told["size_mib"] == told["num_parameters"] * 4 / 2**20
-    assert told["stages"][-1]["shape"][0] == 256
+    assert told["stages"][-1]["shape"][0] == 640
     assert told["edits"][0]["modules"] == ["stage4.conv1", "stage4.conv2"]
     assert "touches 2 modules: stage4.conv1 to stage4.conv2" in shown.stdout
 

@@ -190,7 +190,7 @@ MISTAKES: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
         r"several kinds \(drawn, b\)",
     ),
     "a glob that matches nothing": ({"model": {"freeze": {"names": ["stge1"]}}}, "nearest: stage1"),
-    "too many stages": ({"model": {"freeze": {"stages": 7}}}, "this network has 5"),
+    "too many stages": ({"model": {"freeze": {"stages": 7}}}, "this network has 4"),
     "a batch of one": ({"model": {"freeze": "none"}, "train": {"batch_size": 1}}, r"batch_size.*2"),
     "a task that is none": ({"train": {"task_weights": {"colour": 2}}}, "no task 'colour'"),
     "cutmix of rows": (

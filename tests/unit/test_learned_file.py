@@ -86,7 +86,7 @@ def test_a_head_alone_comes_back(tmp_path: Path) -> None:
 def test_a_file_that_does_not_fit_its_recipe_is_told(tmp_path: Path) -> None:
     network = build(spec(), (3, 2))
     path = tmp_path / "best.safetensors"
-    save_head(path, whole_state(network.trunk, network.head), facts_of(256))
+    save_head(path, whole_state(network.trunk, network.head), facts_of(640))
     edited = spec(edits=[{"insert": "eca", "after": "stages"}])
     with pytest.raises(HandlensError, match=r"best\.safetensors does not fit the recipe beside it"):
         LearnedFile(path, edited).trunk()

@@ -4,15 +4,14 @@ Each takes ImageNet-normalised pictures (n, 3, height, width) to a map 32 times 
 All have batch norms: in a frozen pass these fold into the convolutions before them and cost nothing, while
 a layer norm has to be computed for every picture. All begin with one convolution that makes the map four
 times smaller at once: at a half of the picture's size a few channels cost as much as a whole stage later.
+`filters`, which won, is the package's own; it is a `residual` that begins with many filters.
 """
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
-NUM_FEATURES = 640
-"""Of the last map, wider than any before it: a linear head finds more to choose from."""
+from handlens.models.nano import NUM_FEATURES, Residual, nano
 
 
 def conv_norm(num_in: int, num_out: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -36,22 +35,6 @@ def in_stages(stem: Sequence[nn.Module], stages: Sequence[Sequence[nn.Module]]) 
 # Slim residual (He et al. 2016)
 
 
-class Residual(nn.Module):
-    """Two 3 x 3 convolutions with a way around them."""
-
-    def __init__(self, num_in: int, num_out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = conv_norm(num_in, num_out, 3, stride)
-        self.conv2, self.bn2 = conv_norm(num_out, num_out, 3)
-        same = stride == 1 and num_in == num_out
-        self.around = nn.Identity() if same else nn.Sequential(*conv_norm(num_in, num_out, 1, stride))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Equation 2 of He et al. 2016: y = F(x) + W x, then ReLU."""
-        inner = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(inner)) + self.around(x))
-
-
 def residual() -> nn.Sequential:
     """Ordinary convolutions, few and dense: processors do the most arithmetic a second in these."""
     stages = [[Residual(24, 24, 1)]]
@@ -59,12 +42,6 @@ def residual() -> nn.Sequential:
     stages += [[Residual(48, 112, 2)]]
     stages += [[Residual(112, 192, 2), Residual(192, 192, 1)]]
     return in_stages([*conv_norm(3, 24, 6, 4), nn.ReLU()], stages)
-
-
-def filters() -> nn.Sequential:
-    """As `residual`, with many first filters and no stage on their large map."""
-    stages = [[Residual(64, 64, 2)], [Residual(64, 128, 2)], [Residual(128, 192, 2)], [Residual(192, 192, 1)]]
-    return in_stages([*conv_norm(3, 64, 6, 4), nn.ReLU()], stages)
 
 
 # Slim inverted residual (Sandler et al. 2018), partly fused (Tan and Le 2021)
@@ -139,7 +116,7 @@ def convnext() -> nn.Sequential:
 
 NETWORKS: dict[str, Callable[[], nn.Sequential]] = {
     "residual": residual,
-    "filters": filters,
+    "filters": nano,
     "inverted": inverted,
     "convnext": convnext,
 }

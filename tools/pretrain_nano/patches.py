@@ -14,6 +14,8 @@ HUES, SATURATIONS, VALUES = 12, 4, 4
 LEVELS = 12
 NEIGHBOURS = 8
 RADII = (1, 2, 4)
+EVERY = 2
+"""Every second row and column is counted: a quarter of the work, and a patch still has 256 pixels."""
 DIRECTIONS = 8
 
 
@@ -22,13 +24,13 @@ def counts(pictures: Tensor) -> list[Tensor]:
 
     Under it differences between rare kinds count as much as between frequent ones.
     """
-    colours = pictures.float()
-    grey = colours[:, 0] * 0.299 + colours[:, 1] * 0.587 + colours[:, 2] * 0.114
+    colours = pictures[:, :, ::EVERY, ::EVERY].float()
+    red, green, blue = pictures.float().unbind(1)
+    grey = red * 0.299 + green * 0.587 + blue * 0.114
+    levels = (colours * (LEVELS / 256)).long()
     shares = [
         _shares(_hue_saturation_value(colours), HUES * SATURATIONS * VALUES),
-        _shares((colours * (LEVELS / 256)).long()[:, 0], LEVELS),
-        _shares((colours * (LEVELS / 256)).long()[:, 1], LEVELS),
-        _shares((colours * (LEVELS / 256)).long()[:, 2], LEVELS),
+        *(_shares(levels[:, channel], LEVELS) for channel in range(3)),
         *(_shares(_pattern(grey, radius), NUM_KINDS) for radius in RADII),
         _edges(grey),
     ]
@@ -56,11 +58,13 @@ def _pattern(grey: Tensor, radius: int) -> Tensor:
     """Uniform local binary patterns on the eight pixels at a distance (Ojala et al. 2002, equation 9)."""
     padded = torch.nn.functional.pad(grey[:, None], [radius] * 4, mode="reflect")[:, 0]
     height, width = grey.shape[1:]
+    grey = grey[:, ::EVERY, ::EVERY]
     code = torch.zeros_like(grey, dtype=torch.long)
     around = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
     for bit, (down, right) in enumerate(around):
         top, left = radius * (1 + down), radius * (1 + right)
-        code |= (padded[:, top : top + height, left : left + width] >= grey).long() << bit
+        other = padded[:, top : top + height : EVERY, left : left + width : EVERY]
+        code |= (other >= grey).long() << bit
     return KIND_OF_CODE.to(code.device)[code]
 
 
@@ -77,21 +81,22 @@ NUM_KINDS = int(KIND_OF_CODE.max()) + 1
 
 def _edges(grey: Tensor) -> Tensor:
     """How strong the edges are, by direction, from dark to light as from light to dark."""
-    down, right = torch.gradient(grey / 255, dim=(1, 2))
+    down, right = (step[:, ::EVERY, ::EVERY] for step in torch.gradient(grey / 255, dim=(1, 2)))
     strength = torch.hypot(down, right)
     direction = (torch.atan2(down, right) / math.pi).remainder(1) * DIRECTIONS
     return _shares(direction.long().clamp_max(DIRECTIONS - 1), DIRECTIONS, strength)
 
 
 def _shares(codes: Tensor, num: int, weights: Tensor | None = None) -> Tensor:
-    """How the pixels (n, size, size) of each patch are shared out among so many codes."""
+    """How the counted pixels (n, size, size) of each patch are shared out among so many codes."""
     n, height, width = codes.shape
-    rows, columns = height // SIDE, width // SIDE
-    down = torch.arange(height, device=codes.device) // SIDE
-    right = torch.arange(width, device=codes.device) // SIDE
+    side = SIDE // EVERY
+    rows, columns = height // side, width // side
+    down = torch.arange(height, device=codes.device) // side
+    right = torch.arange(width, device=codes.device) // side
     patch = down[:, None] * columns + right
     picture = torch.arange(n, device=codes.device)[:, None, None]
     places = ((picture * (rows * columns) + patch) * num + codes).flatten()
     weight = None if weights is None else weights.flatten()
     total = torch.bincount(places, weight, n * rows * columns * num).view(n, rows, columns, num)
-    return total.permute(0, 3, 1, 2).float() / SIDE**2
+    return total.permute(0, 3, 1, 2).float() / side**2

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 class Plan:
     """Two teachings of one plan see the same pictures in the same order."""
 
-    network: str = "residual"
+    network: str = "filters"
     teaching: str = "settings+pairs+patches"
-    steps: int = 4000
+    steps: int = 3600
     materials: int = 64
     """Materials a step."""
     views: int = 2

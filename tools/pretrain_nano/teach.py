@@ -27,6 +27,8 @@ EVERY = 50
 SAVE_EVERY = 250
 """Steps between checkpoints."""
 CURVE = "curve.jsonl"
+VERSION = "1"
+"""Of the weights, told in every run's report; the next ones that go into the package get another."""
 
 
 class Pupil(nn.Module):
@@ -130,7 +132,7 @@ def save_network(network: nn.Module, path: Path, plan: Plan, steps: int, seconds
     }
     made = {**plan.as_dict(), "steps_done": steps, "seconds": round(seconds)}
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={"made": json.dumps(made)})
+        save_file(tensors, partial, metadata={"version": VERSION, "made": json.dumps(made)})
 
 
 def _groups(pupil: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -8,12 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pretrain_nano import patches
-from pretrain_nano.drawing import MOST_SETTINGS, Batch
+from pretrain_nano.drawing import MOST_SETTINGS, Batch, draw_batch
 from pretrain_nano.formulas import FORMULAS
 from pretrain_nano.formulas.contours import OUTLINE_SETTINGS
 from pretrain_nano.paint import PAINT
 
 TEMPERATURE = 0.1
+FAINTNESS = 1 / 16
+"""What is read is made so faint that a step of Adam in hundreds of weights at once changes answers little."""
+NUM_OF_HUE = 2
+"""A hue is told as a point, since red stands at both ends of the scale."""
 WIDTH = 128
 """Numbers a picture in which pictures of one material are to be alike."""
 
@@ -23,14 +27,19 @@ class Settings(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
+        self.even = nn.BatchNorm1d(num_features, affine=False)
         self.formula = nn.Linear(num_features, len(FORMULAS))
         self.settings = nn.Linear(num_features, len(FORMULAS) * MOST_SETTINGS)
-        self.paint = nn.Linear(num_features, len(PAINT) + 1)
+        self.paint = nn.Linear(num_features, NUM_OF_HUE + len(PAINT) - 1)
         self.outline = nn.Linear(num_features, len(OUTLINE_SETTINGS) + 1)
+        for layer in (self.formula, self.settings, self.paint, self.outline):
+            start_from(layer, torch.full_like(layer.bias, 0.5))
+        with torch.no_grad():
+            self.paint.bias[:NUM_OF_HUE] = 0.0
 
     def forward(self, maps: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The losses by name."""
-        rows = maps.mean((2, 3))
+        rows = FAINTNESS * self.even(maps.mean((2, 3)))
         settings = self.settings(rows).view(len(rows), len(FORMULAS), MOST_SETTINGS)
         own = settings[torch.arange(len(rows), device=rows.device), batch.formula]
         shape = self.outline(rows)
@@ -66,13 +75,17 @@ class Patches(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
-        nothing = torch.zeros(1, 3, patches.SIDE, patches.SIDE, dtype=torch.uint8)
-        self.widths = [count.shape[1] for count in patches.counts(nothing)]
+        # What is usual is known from the start: to learn it would drown all else for hundreds of steps.
+        usual = draw_batch(48, 1, 2 * patches.SIDE, torch.Generator().manual_seed(0)).pictures
+        means = [count.mean((0, 2, 3)) for count in patches.counts(usual)]
+        self.widths = [len(mean) for mean in means]
+        self.even = nn.BatchNorm2d(num_features, affine=False)
         self.tell = nn.Conv2d(num_features, sum(self.widths), 1)
+        start_from(self.tell, torch.cat(means))
 
     def forward(self, maps: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The loss by name: the share of the spread that is missed, the mean over kinds of counts."""
-        told = self.tell(maps).float().split(self.widths, 1)
+        told = self.tell(FAINTNESS * self.even(maps)).float().split(self.widths, 1)
         missed = []
         for guess, true in zip(told, patches.counts(batch.pictures), strict=True):
             spread = true.var((0, 2, 3), correction=0, keepdim=True)
@@ -80,6 +93,13 @@ class Patches(nn.Module):
             weight = 1 / (spread + spread.mean())
             missed.append(((guess - true).square() * weight).mean() / (spread * weight).mean())
         return {"patches": torch.stack(missed).mean()}
+
+
+def start_from(layer: nn.Linear | nn.Conv2d, answer: Tensor) -> None:
+    """Let a layer answer so, whatever it is shown, until it has learned better."""
+    nn.init.zeros_(layer.weight)
+    with torch.no_grad():
+        layer.bias.copy_(answer)  # type: ignore[union-attr]
 
 
 class Together(nn.Module):

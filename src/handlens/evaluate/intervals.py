@@ -150,6 +150,24 @@ def interval(value: float, spread: Spread, basis: Basis) -> Interval:
     return Interval(low * highest, high * highest, method)
 
 
+def difference_interval(value: float, spread: Spread, basis: Basis) -> Interval:
+    """The 95 % interval of a difference between two shares of the same pictures, which lies in -1 to 1."""
+    if basis.n_groups <= 1:
+        return Interval(-1.0, 1.0, f"{'one group' if basis.n_groups else 'no pictures'}: unknown")
+    if float(np.ptp(spread.left_out)) <= _AT_EDGE:
+        # Every group shows the same difference. Clopper and Pearson's bound (1934) for groups that show
+        # another one, which may be anything.
+        others = 1 - (MISSED / 2) ** (1 / basis.worth)
+        middle = value * (1 - others)
+        method = f"exact bound for {basis.worth} groups without exception"
+        return Interval(middle - others, middle + others, method)
+    # Drawing from G groups varies by (G - 1)/G too little.
+    deviation = sqrt(float(spread.drawn.var()) * basis.n_groups / (basis.n_groups - 1))
+    half = _quantile(spread, basis) * deviation
+    method = f"paired bootstrap over {basis.n_groups} groups, {RESAMPLES} resamples"
+    return Interval(max(-1.0, value - half), min(1.0, value + half), method)
+
+
 def _at_edge(value: float, basis: Basis) -> Interval:
     """Clopper and Pearson's exact bound (1934) where no group, or every group, went wrong.
 

@@ -24,6 +24,9 @@ from handlens.models.weights import WeightsChoice, WeightsFile
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
 """Classifiers of GoogLeNet and Inception that helped in their first training; they are left out."""
 
+OURS = ("handlens/nano",)
+"""The backbones inside the package."""
+
 AFTER_THE_MAP = ("avgpool", "flatten", "dropout", *CLASSIFIERS, *AUXILIARY)
 """What follows the last feature map in torchvision's classifiers."""
 
@@ -57,6 +60,8 @@ def create(name: str, choice: WeightsChoice | None, seed: int = 0, own_rows: boo
 
 def locate(name: str, choice: WeightsChoice | None) -> WeightsFile | None:
     """The file of the weights, where one look tells it; building a network takes seconds."""
+    if choice == "bundled" and name in OURS:
+        return weights.bundled()
     return weights.in_folders(name) if choice == "pretrained" else None
 
 
@@ -65,9 +70,8 @@ def names() -> list[str]:
     import timm
     import torchvision
 
-    ours = ["handlens/nano"]
     theirs = [f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models)]
-    return [*ours, *theirs, *(f"timm/{name}" for name in timm.list_models())]
+    return [*OURS, *theirs, *(f"timm/{name}" for name in timm.list_models())]
 
 
 def matching(pattern: str) -> list[tuple[str, str]]:
@@ -78,9 +82,7 @@ def matching(pattern: str) -> list[tuple[str, str]]:
     for name in names():
         if fnmatch(name.casefold(), pattern.casefold()):
             file = weights.in_folders(name)
-            found.append(
-                (name, "in the package" if name.startswith("handlens/") else file.source if file else "")
-            )
+            found.append((name, "in the package" if name in OURS else file.source if file else ""))
     if not found:
         raise HandlensError(f"No backbone matches {pattern!r}. 'handlens backbones' lists all of them.")
     return found
@@ -301,19 +303,24 @@ def _handlens(name: str, choice: WeightsChoice | None, seed: int, own_rows: bool
     look_up({"nano": None}, name, "backbone of Handlens")
     if choice == "pretrained":
         raise HandlensError(
-            "handlens/nano carries its weights in the package: set model.weights to 'bundled'."
+            "handlens/nano carries its weights in the package: set model.weights to 'bundled', or to 'none' "
+            "for random ones."
         )
     with torch.random.fork_rng(devices=[]):
         trunk = nano.nano()
     if choice == "bundled":
-        nano.draw_weights(trunk)
-        source = f"inside the package: random so far (seed {nano.SEED}), nothing learned from other pictures"
+        found = weights.bundled()
+        # Kept as float16; putting them into the network makes them float32.
+        weights.load_into(trunk, weights.read_state(found.path), found.path, ())
+        source, pretrained, file_digest = found.source, True, found.digest()
     else:
         nano.draw_weights(trunk, seed)
-        source = f"random (seed {seed})"
+        source, pretrained, file_digest = f"random (seed {seed})", False, None
     if own_rows:
         trunk.add_module("own_rows", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1)))
-    return Backbone("handlens/nano", trunk.eval(), source, weights.digest_of(trunk), pretrained=False)
+    return Backbone(
+        "handlens/nano", trunk.eval(), source, file_digest or weights.digest_of(trunk), pretrained
+    )
 
 
 def _refuse_bundled(name: str, choice: WeightsChoice | None) -> None:

@@ -1,9 +1,10 @@
-"""Finding weights: the user's folders first, then the libraries' caches, then their download."""
+"""Finding weights: in the package, or in the user's folders, the libraries' caches, or by their download."""
 
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,9 @@ WeightsChoice = Literal["pretrained", "bundled", "none"]
 
 SUFFIXES = (".safetensors", ".pth")
 
+BUNDLED = Path(str(resources.files("handlens"))) / "models" / "nano.safetensors"
+"""The weights of `handlens/nano`, taught on pictures that formulas draw."""
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -28,6 +32,22 @@ class WeightsFile:
     def digest(self) -> str:
         """Hash of the file's bytes."""
         return digest(self.path.read_bytes())
+
+
+def bundled() -> WeightsFile:
+    """The weights inside the package."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(BUNDLED, framework="pt") as file:
+            version = (file.metadata() or {}).get("version")
+    except (OSError, SafetensorError) as error:
+        raise HandlensError(
+            f"The weights that belong into the package cannot be read: {BUNDLED} ({error}). "
+            "Install Handlens again."
+        ) from None
+    which = f" (version {version})" if version else ""
+    return WeightsFile(BUNDLED, f"in the package{which}, taught on drawn pictures")
 
 
 def folders() -> list[Path]:
@@ -91,7 +111,7 @@ def not_found(backbone: str, why: str) -> HandlensError:
         f"  1. Put {name}.safetensors or {name}.pth into a folder and set HANDLENS_WEIGHTS to that folder.\n"
         "  2. Run the same command once where the network is reachable (with HF_HUB_OFFLINE and "
         "HANDLENS_OFFLINE unset); the weights are then kept in the library's cache.\n"
-        "  3. Use the small backbone inside the package: "
+        "  3. Use the small backbone inside the package, which is never taken unasked: "
         "--set model.backbone=handlens/nano --set model.weights=bundled."
     )
 

@@ -15,6 +15,7 @@ from PIL import Image
 from handlens.base.files import write_text
 from handlens.base.spec import write_yaml
 from handlens.data.samples import SIDES, Samples
+from handlens.evaluate.compare import Compared
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Metrics, SideResult
 from handlens.provenance import Provenance
@@ -22,8 +23,9 @@ from handlens.report import figures
 from handlens.report.cards import cards
 from handlens.report.parts import Part, cells, part_of_kinds, parts_of_tasks, summary_of
 from handlens.report.thumbnails import data_uri, thumbnails
+from handlens.report.transfer import Transfer, transfer_of
 from handlens.report.verdict import SamplesSummary, Verdict, judge, judged_side, rests_on
-from handlens.report.words import count, percent, percent_interval
+from handlens.report.words import count, percent, percent_interval, points, points_interval
 from handlens.run import RunFolder, file_word
 
 SIDE_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -51,6 +53,7 @@ def write_report(run: RunFolder) -> Path:
     # Read as a manifest, so that pictures that moved together with the run are found again.
     samples = Samples.from_manifest(run.samples_path).table
     history = run.read_history()
+    compared = _compared(run)
     summary = summary_of(samples)
     name = judged_side(metrics)
     side = metrics.sides[name]
@@ -62,7 +65,8 @@ def write_report(run: RunFolder) -> Path:
     page = _environment().get_template("report.html")
     text = page.render(
         run_name=run.name,
-        verdict=judge(metrics, provenance, summary, history),
+        verdict=judge(metrics, provenance, summary, history, compared),
+        transfer=transfer_of(metrics, provenance, compared) if compared else None,
         side=side,
         side_name=name,
         accuracy=side.figures["accuracy"],
@@ -95,7 +99,22 @@ def verdict_of(run: RunFolder) -> Verdict:
     metrics = Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path))
     provenance = Provenance.parse(run.read_provenance(), str(run.provenance_path))
     samples = Samples.from_manifest(run.samples_path).table
-    return judge(metrics, provenance, summary_of(samples), run.read_history())
+    return judge(metrics, provenance, summary_of(samples), run.read_history(), _compared(run))
+
+
+def transfer_in(run: RunFolder) -> Transfer | None:
+    """What a run's weights were worth; none where there is no other run to compare with."""
+    compared = _compared(run)
+    if compared is None:
+        return None
+    metrics = Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path))
+    provenance = Provenance.parse(run.read_provenance(), str(run.provenance_path))
+    return transfer_of(metrics, provenance, compared)
+
+
+def _compared(run: RunFolder) -> Compared | None:
+    values = run.read_compared()
+    return None if values is None else Compared.parse(values, str(run.compared_path))
 
 
 def _environment() -> Environment:
@@ -107,6 +126,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "interval": percent_interval, "unbroken": _unbroken}
+    environment.filters |= {"points": points, "points_interval": points_interval}
     environment.globals |= {"count": count, "side_titles": SIDE_TITLES}
     return environment
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from handlens.evaluate.compare import Compared
 from handlens.evaluate.results import ClassResult, KindsResult, Metrics, SideResult, TaskResult
 from handlens.provenance import Provenance
-from handlens.report.words import count, listed, percent, percent_interval
+from handlens.report.words import count, listed, percent, percent_interval, points_interval
 
 Severity = Literal["serious", "caution", "note"]
 _ORDER: tuple[Severity, ...] = ("serious", "caution", "note")
@@ -81,6 +82,7 @@ def judge(
     provenance: Provenance,
     summary: SamplesSummary,
     history: Sequence[Mapping[str, Any]] = (),
+    compared: Compared | None = None,
 ) -> Verdict:
     """Say how good, how sure, and what to distrust."""
     name = judged_side(metrics)
@@ -91,6 +93,7 @@ def judge(
         *_doubts_about_size(name, side),
         *_doubts_about_classes(metrics.classes, side),
         *_doubts_about_training(metrics, side, provenance, history),
+        *_doubts_about_transfer(compared),
         *_doubts_about_tasks(metrics),
     ]
     return Verdict(
@@ -347,6 +350,21 @@ def _doubts_about_training(
             f"After the last epoch it was right on {percent(gap[0])} of the training pictures and on "
             f"{percent(gap[1])} of the validation pictures. More pictures, or more varied ones, may help.",
         )
+
+
+def _doubts_about_transfer(compared: Compared | None) -> Iterator[Doubt]:
+    """Where the same on random weights is not clearly worse."""
+    if compared is None or compared.difference.low > 0:
+        return
+    difference = compared.difference
+    clear = difference.high < 0
+    yield Doubt(
+        "serious" if clear else "caution",
+        "Random weights do better" if clear else "Random weights do about as well",
+        f"The same head on random weights is right on {percent(compared.figures['accuracy'].value)} of the "
+        f"same pictures (95 % interval of the difference {points_interval(difference)}). What the network "
+        "learned before is not shown to help on these pictures.",
+    )
 
 
 def _gap(history: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:

@@ -15,6 +15,16 @@ def percent_interval(figure: Figure) -> str:
     return f"{100 * figure.low:.1f} to {100 * figure.high:.1f} %"
 
 
+def points(difference: float) -> str:
+    """A difference of shares as '4.2 points', '-4.2 points' with a proper minus."""
+    return f"{100 * difference:.1f} points".replace("-", "\N{MINUS SIGN}")
+
+
+def points_interval(figure: Figure) -> str:
+    """The 95 % interval of a difference as '+1.2 to +7.1 points'."""
+    return f"{100 * figure.low:+.1f} to {100 * figure.high:+.1f} points".replace("-", "\N{MINUS SIGN}")
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """'1 picture', '505 pictures', '12,500 pictures'."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -7,10 +7,13 @@ import pytest
 import timm
 import torch
 import torchvision
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from handlens.base.errors import HandlensError
-from handlens.models import backbones
+from handlens.base.files import digest
+from handlens.models import backbones, nano, weights
 from handlens.models.backbones import ImagenetToHalf, TimmMap, create, tokens_to_map
 from handlens.models.weights import digest_of
 
@@ -327,6 +330,80 @@ def test_nano_gives_a_map_32_times_smaller():
     assert ((got.amax((0, 2, 3)) - got.amin((0, 2, 3))) > 0).float().mean() > 0.5
 
 
+@pytest.fixture
+def bundled_file(tmp_path, monkeypatch):
+    """A file in the place of the weights in the package: float16, without the counters of batch norms."""
+    trunk = nano.nano()
+    nano.draw_weights(trunk, seed=7)
+    state = {name: value.half() for name, value in trunk.state_dict().items() if value.is_floating_point()}
+    path = tmp_path / "nano.safetensors"
+    save_file(state, path, metadata={"version": "3"})
+    monkeypatch.setattr(weights, "BUNDLED", path)
+    return path
+
+
+def test_bundled_weights_are_those_of_the_file_in_float32(bundled_file, monkeypatch):
+    monkeypatch.setenv("HANDLENS_WEIGHTS", "")
+    backbone = create("handlens/nano", "bundled")
+    assert backbone.pretrained
+    assert backbone.source == "in the package (version 3), taught on drawn pictures"
+    assert backbone.digest == digest(bundled_file.read_bytes())
+    found = backbones.locate("handlens/nano", "bundled")
+    assert found is not None
+    assert (found.source, found.digest()) == (backbone.source, backbone.digest)
+    kept, held = load_file(bundled_file), backbone.trunk.state_dict()
+    assert all(value.dtype == torch.float16 for value in kept.values())
+    for name, value in kept.items():
+        assert held[name].dtype == torch.float32
+        assert torch.equal(held[name], value.float())
+    assert set(held) - set(kept) == {name for name in held if name.endswith("num_batches_tracked")}
+    assert not any(module.training for module in backbone.trunk.modules())
+
+
+def test_bundled_weights_need_no_version(bundled_file):
+    save_file(load_file(bundled_file), bundled_file)
+    assert create("handlens/nano", "bundled").source == "in the package, taught on drawn pictures"
+
+
+def test_bundled_weights_with_the_own_rows_are_the_same(bundled_file):
+    plain, rows = (create("handlens/nano", "bundled", own_rows=own) for own in (False, True))
+    assert plain.digest == rows.digest
+    with torch.inference_mode():
+        assert torch.equal(plain.trunk(picture(64)).mean((2, 3)), rows.trunk(picture(64)))
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut off", "of another network"])
+def test_damaged_weights_in_the_package_are_told(damage, bundled_file):
+    if damage == "gone":
+        bundled_file.unlink()
+    elif damage == "cut off":
+        bundled_file.write_bytes(bundled_file.read_bytes()[:1000])
+    else:
+        save_file({"conv.weight": torch.zeros(3)}, bundled_file)
+    with pytest.raises(HandlensError, match=r"nano\.safetensors"):
+        create("handlens/nano", "bundled")
+
+
+def test_a_file_of_the_users_does_not_take_the_place_of_the_bundled_one(bundled_file, tmp_path, monkeypatch):
+    (tmp_path / "mine/handlens").mkdir(parents=True)
+    (tmp_path / "mine/handlens/nano.safetensors").write_bytes(b"")
+    monkeypatch.setenv("HANDLENS_WEIGHTS", str(tmp_path / "mine"))
+    assert create("handlens/nano", "bundled").digest == digest(bundled_file.read_bytes())
+
+
+def test_the_file_in_the_package_is_small_float16_and_says_its_version():
+    with safe_open(weights.BUNDLED, framework="pt") as file:
+        assert file.metadata()["version"]
+    assert all(value.dtype == torch.float16 for value in load_file(weights.BUNDLED).values())
+    assert weights.BUNDLED.stat().st_size < 4e6
+
+
+def test_random_weights_of_nano_are_no_pretrained_ones():
+    backbone = create("handlens/nano", "none", seed=5)
+    assert not backbone.pretrained
+    assert backbone.source == "random (seed 5)"
+
+
 def test_nano_from_scratch_follows_its_seed():
     digests = [create("handlens/nano", "none", seed).digest for seed in (0, 0, 1)]
     assert digests[0] == digests[1] != digests[2]
@@ -375,7 +452,7 @@ def test_only_nano_is_bundled(name):
 
 
 def test_nano_is_not_downloaded():
-    with pytest.raises(HandlensError, match="'bundled'"):
+    with pytest.raises(HandlensError, match=r"handlens/nano.*'bundled'.*'none'"):
         create("handlens/nano", "pretrained")
 
 

@@ -185,7 +185,7 @@ def test_vgg_blocks_hold_their_convolutions():
         ("handlens/nano", "{replace: conv3x3, with: gsconv, in: residual}", ["no convolutions"]),
         ("torchvision/resnet18", "{insert: eca, after: layer1.0.relu}", ["layer1.0.relu", "2 places"]),
         ("timm/test_vit", "{insert: cbam, after: blocks}", ["blocks.0", "tokens"]),
-        ("handlens/nano", "{insert: se, after: blocks, reduction: 64}", ["stage1", "reduction"]),
+        ("handlens/nano", "{insert: se, after: blocks, reduction: 128}", ["stage1", "reduction"]),
     ],
 )
 def test_an_edit_that_touches_nothing_says_what_is_there(name, text, told):

@@ -26,7 +26,7 @@ def spec(value):
 
 
 def nano():
-    """A stem and four stages of one block."""
+    """A stem, four blocks and a last layer; four stages, of which the last is all from `stage3` on."""
     return backbones.create("handlens/nano", "bundled").trunk
 
 
@@ -36,7 +36,7 @@ def parts_that_train(trunk):
     )
 
 
-ALL_PARTS = ["stage1", "stage2", "stage3", "stage4", "stem"]
+ALL_PARTS = ["last", "stage1", "stage2", "stage3", "stage4", "stem"]
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,12 @@ ALL_PARTS = ["stage1", "stage2", "stage3", "stage4", "stem"]
         ({}, []),
         ("none", ALL_PARTS),
         ({"stages": 0}, ALL_PARTS),
-        ({"stages": 2}, ["stage2", "stage3", "stage4"]),
-        ({"stages": 5}, []),
-        ({"names": ["stem", "stage2"]}, ["stage1", "stage3", "stage4"]),
-        ({"names": ["st*"]}, []),
+        ({"stages": 2}, ["last", "stage2", "stage3", "stage4"]),
+        ({"stages": 3}, ["last", "stage3", "stage4"]),
+        ({"stages": 4}, []),
+        ({"names": ["stem", "stage2"]}, ["last", "stage1", "stage3", "stage4"]),
+        ({"names": ["st*"]}, ["last"]),
+        ({"names": ["*"]}, []),
         ({"share": 0.0}, ALL_PARTS),
         ({"share": 1.0}, []),
     ],
@@ -85,17 +87,17 @@ def test_it_thaws_a_stage_at_a_time_from_the_head_down():
     expected = {
         0: [],
         2: [],
-        3: ["stage4"],
-        6: ["stage3", "stage4"],
-        14: ALL_PARTS[:4],
-        15: ALL_PARTS,
+        3: ["last", "stage3", "stage4"],
+        6: ["last", "stage2", "stage3", "stage4"],
+        11: ALL_PARTS[:-1],
+        12: ALL_PARTS,
         99: ALL_PARTS,
     }
     for epoch, training in expected.items():
         apply_freeze(trunk, given, epoch)
         assert parts_that_train(trunk) == training
     apply_freeze(trunk, spec({"stages": 2, "thaw_every": 1}), 1)
-    assert parts_that_train(trunk) == ["stage1", "stage2", "stage3", "stage4"]
+    assert parts_that_train(trunk) == ["last", "stage1", "stage2", "stage3", "stage4"]
 
 
 def test_what_edits_brought_in_always_trains():
@@ -110,7 +112,7 @@ def test_what_edits_brought_in_always_trains():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"stages": 6}, "5"),
+        ({"stages": 5}, "4"),
         ({"names": ["stag1"]}, "stage1"),
         ({"names": ["stem", "nothing.here"]}, "nothing.here"),
     ],
@@ -157,7 +159,7 @@ def test_batch_norms_of_what_is_frozen_stand_still():
     trunk = nano().train()
     apply_freeze(trunk, spec({"stages": 2}))
     keep_frozen_still(trunk, "frozen_only")
-    assert moved_norms(trunk) == {"stage2", "stage3", "stage4"}
+    assert moved_norms(trunk) == {"last", "stage2", "stage3", "stage4"}
     trunk.train()
     keep_frozen_still(trunk, "fixed")
     assert moved_norms(trunk) == set()
@@ -197,17 +199,17 @@ def test_gsconv_and_attention_keep_training_while_the_rest_stands_still():
 @pytest.mark.parametrize(
     ("given", "epochs", "expected"),
     [
-        # The stem is three units, each stage one.
-        ("all", None, 7),
+        # The stem and the last layer are three units each, each block one.
+        ("all", None, 10),
         ("none", None, 0),
         ({"stages": 1}, None, 3),
         ({"stages": 3}, None, 5),
         ({"names": ["stem.0"]}, None, 1),
         ({"names": ["stage1"]}, None, 0),
         ({"thaw_every": 2}, None, 0),
-        ({"thaw_every": 2}, 2, 7),
-        ({"thaw_every": 2}, 3, 6),
-        ({"thaw_every": 2}, 5, 5),
+        ({"thaw_every": 2}, 2, 10),
+        ({"thaw_every": 2}, 3, 5),
+        ({"thaw_every": 2}, 5, 4),
     ],
 )
 def test_the_units_below_which_nothing_ever_trains(given, epochs, expected):

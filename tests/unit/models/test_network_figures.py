@@ -90,15 +90,15 @@ def test_multiply_adds_are_what_torchvision_states(name, side):
 def test_the_arithmetic_of_a_small_network_by_hand():
     nano = ModelSpec.parse({"backbone": "handlens/nano", "weights": "none"}, "The test")
     figures, touched = figures_of(nano, (3,), 64)
-    expected = 32 * 3 * 25 * 32 * 32
-    for into, out, side in ((32, 32, 16), (32, 64, 8), (64, 128, 4), (128, 256, 2)):
-        expected += (9 * into * out + 9 * out * out + into * out) * side * side
-    assert figures.multiply_adds == expected + 256 * 3
+    expected = 64 * 3 * 36 * 16 * 16 + 192 * 640 * 2 * 2
+    # The last block has no convolution around it.
+    for into, out, side, around in ((64, 64, 8, 1), (64, 128, 4, 1), (128, 192, 2, 1), (192, 192, 2, 0)):
+        expected += (9 * into * out + 9 * out * out + around * into * out) * side * side
+    assert figures.multiply_adds == expected + 640 * 3
     assert [(stage.end, stage.shape) for stage in figures.stages] == [
-        ("stem.2", (32, 32, 32)), ("stage1", (32, 16, 16)), ("stage2", (64, 8, 8)),
-        ("stage3", (128, 4, 4)), ("stage4", (256, 2, 2)),
+        ("stem.2", (64, 16, 16)), ("stage1", (64, 8, 8)), ("stage2", (128, 4, 4)), ("last.2", (640, 2, 2)),
     ]  # fmt: skip
-    assert figures.num_trainable == 256 * 3 + 3
+    assert figures.num_trainable == 640 * 3 + 3
     assert touched == []
 
 

@@ -48,7 +48,7 @@ def test_it_judges_by_the_mean_of_both(pool, widths, members):
     assert (twin.widths, twin.num_classes) == (widths, sum(widths))
 
 
-@pytest.mark.parametrize("begin", [0, 1, 3, 7])
+@pytest.mark.parametrize("begin", [0, 1, 3, 7, 10])
 @torch.no_grad()
 def test_the_two_have_one_lower_part(begin):
     before, trained = two_trunks(begin=begin)
@@ -58,8 +58,8 @@ def test_the_two_have_one_lower_part(begin):
     of_both = sum(value.numel() for value in trunk.parameters())
     of_one = sum(value.numel() for value in trained.parameters())
     assert of_both == 2 * of_one - of_lower
-    # Seven units: three of the stem, and four stages.
-    assert (of_lower == of_one) == (begin == 7)
+    # Ten units: three of the stem, four blocks, and three of the last layer.
+    assert (of_lower == of_one) == (begin == 10)
 
 
 @torch.no_grad()

@@ -104,6 +104,8 @@ def assert_three_mends(message, library, name):
     for number, words in enumerate((f"{name}.safetensors", "HF_HUB_OFFLINE", "handlens/nano"), start=1):
         (line,) = [line for line in message.splitlines() if line.strip().startswith(f"{number}.")]
         assert words in line
+    assert "--set model.backbone=handlens/nano --set model.weights=bundled" in line
+    assert "never taken unasked" in line
 
 
 def no_download(*_):

@@ -1,17 +1,13 @@
 """The candidates for the small network: shapes, sizes, names, and what edits find in them."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
-
+from handlens.models.nano import NUM_FEATURES
 from handlens.models.roles import block_parts, residual_parts, stage_parts
 from handlens.training.frozen import fold_batch_norms
-from pretrain_nano.networks import NETWORKS, NUM_FEATURES
+from pretrain_nano.networks import NETWORKS
 
 each = pytest.mark.parametrize("name", NETWORKS)
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from pretrain_nano import teach as teach_module
 from pretrain_nano.drawing import draw_batch
 from pretrain_nano.plan import Plan
 from pretrain_nano.teach import teach
-from pretrain_nano.teachings import TEMPERATURE, Pairs, Patches, Settings
+from pretrain_nano.teachings import FAINTNESS, TEMPERATURE, Pairs, Patches, Settings
 
 PLAN = Plan(network="convnext", steps=6, materials=12, size=32, warm_up=2)
 CPU = torch.device("cpu")
@@ -45,9 +46,11 @@ def test_pairs_is_the_loss_of_the_paper() -> None:
 
 def test_patches_misses_nothing_where_the_counts_are_told_and_all_of_it_where_the_mean_is() -> None:
     batch = draw_batch(12, 2, 64, torch.Generator().manual_seed(0))
-    asked = Patches(4)
+    asked: Any = Patches(4)
     true = torch.cat(patches.counts(batch.pictures), 1)
-    asked.tell = torch.nn.Identity()
+    asked.even = torch.nn.Identity()
+    del asked.tell
+    asked.tell = lambda faint: faint / FAINTNESS
     assert asked(true, batch)["patches"].item() == pytest.approx(0.0, abs=1e-6)
     mean = true.mean((0, 2, 3), keepdim=True).expand_as(true)
     assert asked(mean, batch)["patches"].item() == pytest.approx(1.0, abs=0.01)

@@ -99,9 +99,9 @@ def test_the_rest_of_the_network_goes_on_from_them_to_the_features(shots):
 
 
 def test_their_size_is_told_and_limited_before_anything_is_written(shots):
-    # Ten pictures under the judging view, six of them under two more; a quarter of their side.
+    # Ten pictures under the judging view, six of them under two more; an eighth of their side.
     part = lower(4)
-    shape = (32, 8, 8)
+    shape = (64, 4, 4)
     expected = (10 + 2 * 6) * int(np.prod(shape)) * 4
     none, told = extractor().activations(part, shots, LEARNED, "mild", expected - 1)
     assert none is None

@@ -161,4 +161,4 @@ def test_a_table_of_the_judging_view_alone_computes_no_training_view(shots, pass
 def test_the_features_lie_in_the_cache(shots):
     Extractor(MODEL, PLAIN, DEVICE).fill(shots)
     (store,) = (cache_folder() / "features").iterdir()
-    assert (store / "rows.f32").stat().st_size == 11 * 256 * 4
+    assert (store / "rows.f32").stat().st_size == 11 * 640 * 4

@@ -15,6 +15,7 @@ from handlens.training.spec import FitSpec
 from handlens.training.train_head import fit_head
 
 NORMS = ("running_mean", "running_var", "num_batches_tracked")
+LAST_STAGE = {"stage3", "stage4", "last"}
 
 
 def fitted(trainer, network=None):
@@ -41,7 +42,8 @@ def trained_names(trainer):
         ),
         ({"freeze": {"share": 1.0}}, ("trunk.",)),
         ({"freeze": "all", "edits": [{"insert": "eca", "after": "stage3"}]},
-            ("trunk.stem.", "trunk.stage1.", "trunk.stage2.", "trunk.stage3.0.", "trunk.stage4.")),
+            ("trunk.stem.", "trunk.stage1.", "trunk.stage2.", "trunk.stage3.0.", "trunk.stage4.",
+                "trunk.last.")),
         ({"freeze": "none"}, ()),
     ],
     ids=["stages", "names", "share", "edits", "none"],
@@ -106,12 +108,14 @@ def test_each_stage_has_its_rate(depth_decay, tmp_path):
     rates = {
         names[weight]: group["lr"] for group in lesson.optimiser.param_groups for weight in group["params"]
     }
-    # Head, stage 4, and so on down to the stem.
-    order = ("head", "trunk.stage4", "trunk.stage3", "trunk.stage2", "trunk.stage1", "trunk.stem")
-    assert stages(network.trunk).num == 5
-    for depth, part in enumerate(order):
-        of_part = {rate for name, rate in rates.items() if name.startswith(f"{part}.")}
-        assert list(of_part) == [pytest.approx(0.01 * depth_decay**depth)]
+    # Head, all that is of one resolution before it, and so on down to the stem.
+    last = ("trunk.last.", "trunk.stage4.", "trunk.stage3.")
+    order = (("head.",), last, ("trunk.stage2.",), ("trunk.stage1.",), ("trunk.stem.",))
+    assert stages(network.trunk).num == 4
+    for depth, parts in enumerate(order):
+        for part in parts:
+            of_part = {rate for name, rate in rates.items() if name.startswith(part)}
+            assert list(of_part) == [pytest.approx(0.01 * depth_decay**depth)]
     assert rates.keys() == set(names.values())
 
 
@@ -125,7 +129,7 @@ def test_the_first_step_of_each_stage_is_as_long_as_its_rate(tmp_path):
     network = trainer.network(None)
     before = state_of(network)
     after = state_of(fitted(trainer, network))
-    for name, expected in (("trunk.stage4.conv2.weight", 1e-4), ("trunk.stage3.conv2.weight", 1e-5)):
+    for name, expected in (("trunk.stage4.conv2.weight", 1e-4), ("trunk.stage2.conv2.weight", 1e-5)):
         steps = (after[name] - before[name]).abs()
         # At maps of one place, only the middle of a kernel has a gradient.
         assert steps[steps > 0].median().item() == pytest.approx(expected, rel=0.05)
@@ -135,7 +139,7 @@ def test_thawing_sets_the_last_stage_free_first(tmp_path):
     sides = drawn_sides(tmp_path / "pictures", 8)
     trainer = trainer_of(sides, {"freeze": {"thaw_every": 1}}, epochs=3)
     # In three epochs two stages thaw; what is below is never run again.
-    assert trainer.begin == 5
+    assert trainer.begin == 4
     network = trainer.network(None)
     states = [state_of(network)]
     trainer.fit(
@@ -150,7 +154,7 @@ def test_thawing_sets_the_last_stage_free_first(tmp_path):
         {name.split(".")[1] for name in changed(*pair) if name.startswith("trunk.")}
         for pair in pairwise(states)
     ]
-    assert moved == [set(), {"stage4"}, {"stage4", "stage3"}]
+    assert moved == [set(), LAST_STAGE, LAST_STAGE | {"stage2"}]
 
 
 def test_held_out_pictures_are_judged_as_arithmetic_says(tmp_path):
@@ -203,7 +207,7 @@ def test_beside_itself_is_the_mean_of_both_on_one_lower_part(pool, views, tmp_pa
     upper = sum(
         weight.numel()
         for name, weight in network.trunk.named_parameters()
-        if name[:6] in ("stage3", "stage4")
+        if name.partition(".")[0] in LAST_STAGE
     )
     assert sum(weight.numel() for weight in trunk.parameters()) == whole + upper
 
