@@ -24,11 +24,12 @@ from handlens.training.extract import Extractor
 from handlens.training.train_head import fit_head
 
 SEEDS = range(10)
-NUM_SPECIMENS, NUM_LEARNED, SHOTS, SIZE = 5, 3, 4, 96
+NUM_SPECIMENS, NUM_LEARNED, SHOTS, SIZE = 6, 3, 3, 128
 
-LEAST_GAIN: float | None = None
-"""How much larger the share of right pictures is, mean over the seeds; none until the weights are there."""
-not_measured = pytest.mark.skipif(LEAST_GAIN is None, reason="LEAST_GAIN has to be measured first")
+LEAST_GAIN = 0.04
+"""How much larger the share of right pictures is, whatever the seed: measured 0.067 to 0.378."""
+MEAN_GAIN = 0.18
+"""And on average over the seeds: measured 0.249."""
 
 
 @cache
@@ -59,16 +60,14 @@ def accuracy(weights: str, seed: int, sides: Sides) -> float:
     return float((said == sides.targets[judged]).mean())
 
 
-@not_measured
 @pytest.mark.parametrize("seed", SEEDS, ids="seed{}".format)
 def test_the_weights_in_the_package_beat_random_ones(seed: int) -> None:
     ours, random = accuracies(seed)
-    assert ours > random
+    assert ours >= random + LEAST_GAIN
 
 
-@not_measured
 def test_and_that_by_a_margin() -> None:
     ours, random = np.array([accuracies(seed) for seed in SEEDS]).T
     gains = ours - random
     print(f"mean {ours.mean():.3f} against {random.mean():.3f}, gains {gains.min():.3f} to {gains.max():.3f}")
-    assert gains.mean() >= LEAST_GAIN
+    assert gains.mean() >= MEAN_GAIN
