@@ -5,6 +5,7 @@ PyTorch. Every function is deterministic and may be called from many threads at 
 """
 
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from io import BufferedReader
@@ -263,7 +264,8 @@ class _PillowLimit:
     """Pillow's own pixel limit, lifted while pictures of ours are open, because `pixel_limit` replaces it.
 
     The limit is one global variable of Pillow, and it warns on the terminal at half its value. It is
-    counted, not saved and restored by each thread, so that threads do not restore each other's None.
+    counted, not saved and restored by each thread, so that threads do not restore each other's value; and it
+    is a number, not None, because Pillow looks at it twice while other threads may change it.
     """
 
     def __init__(self) -> None:
@@ -274,7 +276,7 @@ class _PillowLimit:
     def __enter__(self) -> None:
         with self._lock:
             if not self._open:
-                self._theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, sys.maxsize
             self._open += 1
 
     def __exit__(self, *exception: object) -> None:
