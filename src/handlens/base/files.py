@@ -42,6 +42,32 @@ def room_on_disk(folder: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep a second process from writing the same folder; the lock goes when the process does."""
+    from filelock import FileLock, Timeout
+
+    # Outside the folder, whose content is fixed.
+    path = folder.parent / f".{folder.name}.lock"
+    with room_on_disk(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise HandlensError(
+            f"Another process is writing {folder} at this moment. Wait for it, or choose another --out."
+        ) from None
+    try:
+        # What a killed process was writing when it was killed.
+        for partial in folder.rglob(f".*{PARTIAL}"):
+            partial.unlink()
+        yield
+    finally:
+        lock.release()
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole_file(path) as partial:

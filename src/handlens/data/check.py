@@ -62,6 +62,8 @@ class Checked:
     """Other things worth knowing."""
     tasks: tuple[str, ...] = ()
     """The columns of the further tasks."""
+    facts: tuple[FileFacts, ...] = ()
+    """What each file is, in the order of the samples."""
 
     @property
     def digest(self) -> str:
@@ -97,7 +99,7 @@ def check(samples: Samples, spec: DataSpec) -> Checked:
     grouped = assign_groups(samples, spec.group, same)
     tasks = task_columns(grouped, spec.tasks)
     conflicts = tuple(sentence for name in ("label", *tasks) for sentence in _conflicts(grouped, name, same))
-    return Checked(grouped, tuple(bad), conflicts, (*grouped.notes, *_told(facts)), tasks)
+    return Checked(grouped, tuple(bad), conflicts, (*grouped.notes, *_told(facts)), tasks, tuple(facts))
 
 
 def kinds_of(samples: Samples, spec: DataSpec) -> Kinds | None:

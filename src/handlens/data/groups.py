@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
 from handlens.base.spec import Spec
+from handlens.data.derived import derived_rows, follow_parents
 from handlens.data.samples import Samples, join_names
 
 
@@ -58,7 +59,10 @@ class ConflictingCopies:
 
 
 def assign_groups(samples: Samples, spec: GroupSpec, same: Sequence[Sequence[int]] = ()) -> Samples:
-    """Give every picture its group; `same` are rows with identical pixels, whose groups become one."""
+    """Give every picture its group; `same` are rows with identical pixels, whose groups become one.
+
+    Derived pictures are in their parents' group, whatever their own names and columns say.
+    """
     notes: list[str] = []
     if spec.column is not None:
         found = _from_column(samples, spec.column)
@@ -72,12 +76,13 @@ def assign_groups(samples: Samples, spec: GroupSpec, same: Sequence[Sequence[int
     else:
         found = samples.table["group"].to_list()
     groups = [group or own for group, own in zip(found, samples.table["id"].to_list(), strict=True)]
+    groups = follow_parents(samples, groups)
     merged = _merged(groups, same)
     lost = len(set(groups)) - len(set(merged))
     if lost:
         copies = sum(len(rows) for rows in same)
         notes.append(
-            f"{copies} pictures are copies of each other, in {len(same)} sets; "
+            f"{copies} pictures are copies of each other, in {len(same)} set{'s' * (len(same) > 1)}; "
             f"for their sake {lost + len(set(merged))} groups became {len(set(merged))}."
         )
     return samples.with_table(
@@ -154,7 +159,8 @@ def _nonempty(samples: Samples, group_of: Callable[[str, str], str | None], mess
 
 
 def _unmatched(samples: Samples, found: Sequence[str | None], why: str) -> list[str]:
-    own = [id_ for id_, group in zip(samples.table["id"].to_list(), found, strict=True) if not group]
+    rows = zip(samples.table["id"].to_list(), found, derived_rows(samples), strict=True)
+    own = [id_ for id_, group, is_derived in rows if not group and not is_derived]
     return [f"{len(own)} pictures {why} and are groups of their own: {join_names(own, 3)}."] if own else []
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -16,11 +17,17 @@ from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
 from handlens.base.files import whole_file, write_text
 
+if TYPE_CHECKING:
+    from handlens.data.remote_copy import Fetched
+
 SIDES = ("train", "val", "test")
 COLUMNS = ("id", "path", "label", "group", "split")
 
 # A manifest carries this word before the few facts that do not fit into its columns.
 MANIFEST_MARK = "handlens"
+
+BESIDE = "./"
+"""How the path of a picture begins that is not below the root but below its manifest's own folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,19 +36,24 @@ class Samples:
 
     The columns `id`, `path`, `label`, `group` and `split` are always there; other columns of the source
     are kept behind them. `label` holds what is judged; `label_name` is what the source calls it. A picture
-    may lack a label only where another column has one that is learned too (`data.tasks`).
+    may lack a label only where another column has one that is learned too (`data.tasks`). `marks` are what
+    every run on these pictures has to tell, such as that they leak.
     """
 
     table: pl.DataFrame
     root: Path
     notes: tuple[str, ...] = ()
     label_name: str = "label"
+    marks: tuple[str, ...] = ()
+    split_made: bool = False
+    """Whether Handlens made the split, as far as the manifest says: its near copies are told, not refused."""
 
     @classmethod
     def read(
         cls,
         path: Path | str,
         *,
+        format: str | None = None,  # noqa: A002 (what it is called everywhere else)
         label: str | None = None,
         group: str | None = None,
         split: str | None = None,
@@ -50,19 +62,20 @@ class Samples:
     ) -> "Samples":
         """Read pictures from whatever `path` is: a folder of class folders, a table, a manifest, ...
 
-        `label`, `group` and `split` name columns of a table; `class_names` goes with label files. A picture
-        without a label is kept if one of the columns `tasks` has one for it.
+        `path` may be an address, such as `s3://bucket/photos`. `format` names what it is where that is not
+        to be recognised. `label`, `group` and `split` name columns of a table or of a format; `class_names`
+        goes with label files. A picture without a label is kept if one of the columns `tasks` has one for it.
         """
         from handlens.data.readers import read
 
-        return read(Path(path), label=label, group=group, split=split, class_names=class_names, tasks=tasks)
+        return read(
+            path, format=format, label=label, group=group, split=split, class_names=class_names, tasks=tasks
+        )
 
     @classmethod
     def from_folder(cls, root: Path | str) -> "Samples":
         """Read a folder with one folder a class, or with such folders below train, val and test."""
-        from handlens.data.readers import read_folder
-
-        return read_folder(Path(root))
+        return cls.read(root, format="folder")
 
     @classmethod
     def from_table(
@@ -79,16 +92,56 @@ class Samples:
 
         A picture without a label is kept if one of the columns `tasks` has one for it.
         """
+        from handlens.data.readers import anywhere
         from handlens.data.tables import read_table
 
-        return read_table(Path(path), label=label, group=group, split=split, picture=picture, tasks=tasks)
+        def reader(local: Path, fetched: "Fetched | None") -> "Samples":
+            return read_table(
+                local,
+                label=label,
+                group=group,
+                split=split,
+                picture=picture,
+                tasks=tasks,
+                base=None if fetched is None else fetched.base,
+            )
+
+        return anywhere(path, reader)
 
     @classmethod
     def from_label_files(cls, root: Path | str, class_names: Path | None = None) -> "Samples":
         """Read a folder with one text file a picture that says `picture.jpg, number of the class`."""
-        from handlens.data.label_files import read_label_files
+        return cls.read(root, format="label_files", class_names=class_names)
 
-        return read_label_files(Path(root), class_names)
+    @classmethod
+    def from_huawei(cls, root: Path | str, class_names: Path | None = None) -> "Samples":
+        """Read label files and the names of their classes, as in Huawei's set of sorted waste."""
+        return cls.read(root, format="huawei", class_names=class_names)
+
+    @classmethod
+    def from_mvtec(cls, root: Path | str, label: str | None = None) -> "Samples":
+        """Read MVTec AD, one category or all; `label` may be state (good or defective) or category."""
+        return cls.read(root, format="mvtec", label=label)
+
+    @classmethod
+    def from_dagm(cls, root: Path | str, label: str | None = None) -> "Samples":
+        """Read DAGM 2007, one texture or all; `label` may be state (good or defective) or category."""
+        return cls.read(root, format="dagm", label=label)
+
+    @classmethod
+    def from_severstal(cls, root: Path | str, label: str | None = None) -> "Samples":
+        """Read Severstal's steel by the class of most area; `label` may be one_or_several or state."""
+        return cls.read(root, format="severstal", label=label)
+
+    @classmethod
+    def from_coco(cls, path: Path | str, label: str | None = None) -> "Samples":
+        """Read COCO by the category of most area; `path` is the folder or a JSON file, `label` a column."""
+        return cls.read(path, format="coco", label=label)
+
+    @classmethod
+    def from_yolo_cls(cls, path: Path | str) -> "Samples":
+        """Read a set of YOLO for classifying: its folder, or its YAML file."""
+        return cls.read(path, format="yolo_cls")
 
     @classmethod
     def from_manifest(cls, path: Path | str) -> "Samples":
@@ -113,10 +166,12 @@ class Samples:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Samples):
             return NotImplemented
-        return (self.root, self.notes, self.label_name) == (
+        return (self.root, self.notes, self.label_name, self.marks, self.split_made) == (
             other.root,
             other.notes,
             other.label_name,
+            other.marks,
+            other.split_made,
         ) and self.table.equals(other.table)
 
     __hash__ = None  # type: ignore[assignment]  # a table cannot be hashed
@@ -144,15 +199,35 @@ class Samples:
         """The same source with another table, and perhaps more to tell."""
         return replace(self, table=table, notes=(*self.notes, *notes))
 
-    def save(self, path: Path) -> None:
-        """Write a manifest, `.parquet` or `.csv`, that `from_manifest` reads again."""
-        table = self.table.drop("id").with_columns(path=pl.Series(self._stored_paths(), dtype=pl.String))
+    def to_folder(self, out: Path | str, how: Literal["copy", "link"] = "copy") -> "Samples":
+        """Copy the pictures into one folder a class, or link to them; gives the samples as they are there."""
+        from handlens.data.formats.writing import to_folder
+
+        return to_folder(self, out, how)
+
+    def to_table(self, out: Path | str) -> Path:
+        """Write a plain .csv or .parquet table that any program reads."""
+        from handlens.data.formats.writing import to_table
+
+        return to_table(self, out)
+
+    def save(self, path: Path, *, together: bool = False) -> None:
+        """Write a manifest, `.parquet` or `.csv`, that `from_manifest` reads again.
+
+        `together` says that the manifest belongs to its folder: a root that is this folder is then always
+        where the manifest is, and the same pictures give the same bytes anywhere.
+        """
+        folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 (links stay as they are)
+        stored = self._stored_paths(folder)
+        table = self.table.drop("id").with_columns(path=pl.Series(stored, dtype=pl.String))
         facts = {
-            "root": str(self.root),
+            "root": "." if together and self.root == folder else str(self.root),
             # Pictures that travel together with their manifest are found in their new place by this.
-            "root_from_here": _relative(self.root, path.absolute().parent),
+            "root_from_here": _relative(self.root, folder),
             "label_name": self.label_name,
             "notes": self.notes,
+            "marks": self.marks,
+            **({"split_made": True} if self.split_made else {}),
         }
         if path.suffix.lower() == ".parquet":
             with whole_file(path) as partial:
@@ -162,13 +237,21 @@ class Samples:
         else:
             raise HandlensError(f"A manifest is a .parquet or a .csv file: give {path} one of these endings.")
 
-    def _stored_paths(self) -> list[str]:
-        """Paths below the root without it, so that the folder may be moved; others as they are."""
-        prefix = os.path.join(self.root, "")  # noqa: PTH118 (it adds the separator only where it is missing)
-        return [
-            text.removeprefix(prefix).replace(os.sep, "/") if text.startswith(prefix) else text
-            for text in self.table["path"].to_list()
-        ]
+    def _stored_paths(self, folder: Path) -> list[str]:
+        """Paths below the root without it, so that it may be moved; others as they are.
+
+        Those outside the root that lie below the manifest's own folder begin with `./` and go where it goes.
+        """
+        root, here = (os.path.join(top, "") for top in (self.root, folder))  # noqa: PTH118 (it adds the separator only where it is missing)
+
+        def stored(text: str) -> str:
+            if text.startswith(root):
+                return text.removeprefix(root).replace(os.sep, "/")
+            if text.startswith(here):
+                return BESIDE + text.removeprefix(here).replace(os.sep, "/")
+            return text
+
+        return [stored(text) for text in self.table["path"]]
 
 
 def join_names(names: Sequence[str], limit: int = 5) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlens.base.errors import Problems
+from handlens.data.derived import derived_rows
 from handlens.data.samples import SIDES, Samples, join_names
 from handlens.data.tasks import TaskLabels, task_columns
 
@@ -39,6 +40,8 @@ class Sides:
     """What the main task is called."""
     further: tuple[TaskLabels, ...] = ()
     """The tasks beside the main one."""
+    derived: tuple[bool, ...] = ()
+    """Whether each picture was made from others and may only be trained with; empty where none was."""
 
     @classmethod
     def of(cls, samples: Samples, tasks: Sequence[str] = ()) -> "Sides":
@@ -46,6 +49,7 @@ class Sides:
         table = samples.table
         main = TaskLabels.of(samples, "label")
         further = tuple(TaskLabels.of(samples, column) for column in task_columns(samples, tasks))
+        derived = derived_rows(samples)
         sides = cls(
             classes=main.classes,
             ids=tuple(table["id"]),
@@ -57,6 +61,7 @@ class Sides:
             names=tuple(table["split"]),
             label_name=main.name,
             further=further,
+            derived=tuple(derived.tolist()) if derived.any() else (),
         )
         sides._require_labels()
         return sides
@@ -80,6 +85,10 @@ class Sides:
         """Where the pictures of these sides stand."""
         return np.flatnonzero(np.isin(self.names, names))
 
+    def taken(self, places: Rows) -> Rows:
+        """Those of some places whose pictures were not made from others."""
+        return places[~np.array(self.derived)[places]] if self.derived else places
+
     def only(self, *names: str) -> "Sides":
         """The pictures of some sides, with places of their own."""
         kept = self.places(*names)
@@ -96,6 +105,7 @@ class Sides:
             pick(self.names),
             self.label_name,
             tuple(task.only(kept) for task in self.further),
+            pick(self.derived) if self.derived else (),
         )
 
     def _require_labels(self) -> None:

@@ -2,15 +2,18 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Annotated, Any, Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from handlens.base.errors import HandlensError
 from handlens.base.spec import Spec
+from handlens.data.derived import derived_rows
 from handlens.data.division import Ints, divide
 from handlens.data.samples import SIDES, Samples, join_names
 
@@ -50,6 +53,9 @@ class SplitSpec(Spec):
     """Which of the folds is the test side, counted from 0."""
     keep_given: bool = True
     """Keep a split that came with the pictures; if false, it is forgotten and a new one made."""
+    allow_leak: bool = False
+    """Train although test pictures of a split that came with the pictures have copies in training; the run
+    is marked as leaking."""
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
@@ -94,6 +100,10 @@ class SplitReport(Spec):
     """The side on which it has it."""
     leaks: tuple[str, ...]
     """Groups that stand on more than one side; only a given split can have them."""
+    n_derived: int = 0
+    """Pictures made from others that the training side has besides; nothing above counts them."""
+    n_derived_left_out: int = 0
+    """Those that were left out, because what they were made from stands on another side."""
 
     def sentences(self) -> list[str]:
         """The report for people."""
@@ -104,6 +114,13 @@ class SplitReport(Spec):
             absent = [label for label, count in side.counts.items() if count == 0]
             if absent:
                 told.append(f"{side.name} has no picture of {join_names(absent)}.")
+        if self.n_derived:
+            told.append(f"train also has {self.n_derived} pictures that were made from others.")
+        if self.n_derived_left_out:
+            told.append(
+                f"{self.n_derived_left_out} pictures made from others were left out, because what they were "
+                "made from is not in train: such pictures can only be trained with."
+            )
         if self.worst_deviation_pp < 0.05:
             told.append("Every class has the same share of each side as of all pictures.")
         else:
@@ -120,10 +137,44 @@ class SplitReport(Spec):
 
 
 def split(samples: Samples, spec: SplitSpec) -> tuple[Samples, SplitReport]:
-    """Give every picture its side, or keep the sides that came with the pictures."""
+    """Give every picture its side, or keep the sides that came with the pictures.
+
+    Derived pictures have no say in it: they are in training if their group is, and otherwise left out.
+    """
+    derived = derived_rows(samples)
+    if not derived.any():
+        done, asked = _sides_given_or_made(samples, spec)
+        return done, _report(done, asked)
+    taken = samples.with_table(samples.table.filter(~derived))
+    if len(taken) == 0:
+        raise HandlensError(
+            "All these pictures were made from others, which can only be trained with: there is nothing to "
+            "test on. Give pictures that were taken beside them."
+        )
+    done, asked = _sides_given_or_made(taken, spec)
+    placed = _with_derived(samples, derived, done)
+    n_derived = len(placed) - len(done)
+    report = _report(done, asked).model_copy(
+        update={"n_derived": n_derived, "n_derived_left_out": int(derived.sum()) - n_derived}
+    )
+    return placed, report
+
+
+def _with_derived(samples: Samples, derived: NDArray[np.bool_], done: Samples) -> Samples:
+    """All pictures in their order, the derived ones in train; without those whose group is held out."""
+    held_out = set(done.table.filter(pl.col("split") != "train")["group"])
+    keep = ~(derived & samples.table["group"].is_in(held_out).to_numpy())
+    sides = np.full(len(samples), "train", dtype=object)
+    sides[~derived] = done.table["split"].to_list()
+    table = samples.table.with_columns(split=pl.Series(sides.tolist(), dtype=pl.String))
+    return replace(samples.with_table(table.filter(keep)), split_made=done.split_made)
+
+
+def _sides_given_or_made(samples: Samples, spec: SplitSpec) -> tuple[Samples, dict[str, Fraction] | None]:
+    """The pictures with their sides, and the shares that were asked for; none where sides came with them."""
     if samples.is_split and spec.keep_given:
         _require_whole(samples, spec)
-        return samples, _report(samples, None)
+        return samples, None
     labels, groups = samples.table["label"].to_list(), samples.table["group"].to_list()
     parts = _fractions(spec.ratios)
     if spec.folds is None:
@@ -144,8 +195,8 @@ def split(samples: Samples, spec: SplitSpec) -> tuple[Samples, SplitReport]:
                 [labels[i] for i in rest], [groups[i] for i in rest], (train, 1 - train), spec.seed
             )
             sides[rest[inner == 1]] = "val"
-    done = samples.with_table(samples.table.with_columns(split=pl.Series(sides.tolist(), dtype=pl.String)))
-    return done, _report(done, asked)
+    table = samples.table.with_columns(split=pl.Series(sides.tolist(), dtype=pl.String))
+    return replace(samples.with_table(table), split_made=True), asked
 
 
 def fold_sides(labels: Sequence[str | None], groups: Sequence[str], folds: int, seed: int) -> Ints:

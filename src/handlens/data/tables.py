@@ -15,7 +15,8 @@ import polars as pl
 
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError, Problems
-from handlens.data.samples import COLUMNS, MANIFEST_MARK, SIDES, Samples, identities, join_names
+from handlens.data.addresses import is_address, without_secrets
+from handlens.data.samples import BESIDE, COLUMNS, MANIFEST_MARK, SIDES, Samples, identities, join_names
 from handlens.data.tasks import as_labels, without_any_label
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -35,10 +36,12 @@ def read_table(
     split: str | None = None,
     picture: str = "path",
     tasks: Sequence[str] = (),
+    base: str | None = None,
 ) -> Samples:
     """Read a table with a row a picture: its path, its label, and perhaps a group and a split.
 
-    The label may be missing where one of the columns `tasks` holds another one.
+    The label may be missing where one of the columns `tasks` holds another one. Paths may be addresses;
+    `base` is the one that paths are told from where the table itself was fetched.
     """
     path = existing_file(path)
     if path.suffix.lower() not in TABLE_SUFFIXES:
@@ -51,7 +54,13 @@ def read_table(
     source = source.with_columns(pl.when(parts != "").then(parts))
     root = path.parent
     written = _texts(source, columns["path"])
-    paths = [_on_disk(text, root) if text else "" for text in written]
+    if base is not None or any(text and is_address(text) for text in written):
+        from handlens.data.remote import pictures_of_table
+
+        paths, root = pictures_of_table(written, path, base)
+        told = ["The pictures were read through copies in the cache folder."]
+    else:
+        paths, told = [_on_disk(text, root) if text else "" for text in written], []
     rows = _row_numbers(path, source.height)
     missing = [index for index, found in enumerate(paths) if found and not os.path.isfile(found)]  # noqa: PTH113 (a Path a row is slow)
     problems = []
@@ -59,16 +68,16 @@ def read_table(
     if without_label:
         problems.append(f"{rows(without_label)}: there is no label. Fill it in, or delete the row.")
     if missing:
+        start = root if base is None else without_secrets(base)
         problems.append(
             f"{rows(missing)}: there is no such file ({join_names([str(written[i]) for i in missing], 3)}). "
-            f"Paths are looked for from the folder of the table, {root}."
+            f"Paths are looked for from the folder of the table, {start}."
         )
     samples = _assemble(source, columns, paths, root, rows=rows, where=path, problems=problems)
     require_classes(samples, f"the column {columns['label']!r} of {path}")
     kind = "Parquet" if path.suffix.lower() == ".parquet" else path.suffix[1:].upper()
-    return replace(
-        samples, notes=(f"Read as a table ({kind}); labels in {columns['label']!r}.", *samples.notes)
-    )
+    how = f"Read as a table ({kind}); labels in {columns['label']!r}."
+    return replace(samples, notes=(how, *told, *samples.notes))
 
 
 def is_manifest(path: Path) -> bool:
@@ -82,23 +91,31 @@ def is_manifest(path: Path) -> bool:
     return start.startswith(f"# {MANIFEST_MARK} ")
 
 
-def read_manifest(path: Path) -> Samples:
-    """Read a manifest; the pictures need not be there, so that a report can be made anywhere."""
+def read_manifest(path: Path, *, moved: bool = False) -> Samples:
+    """Read a manifest; the pictures need not be there, so that a report can be made anywhere.
+
+    `moved` says that it came from elsewhere, and that where its pictures lay there means nothing here.
+    """
     path = existing_file(path)
     if path.suffix.lower() not in TABLE_SUFFIXES or not is_manifest(path):
         raise HandlensError(f"{path} is not a manifest that Handlens wrote; read it as a table instead.")
     source, facts = _source(path)
-    root = Path(facts["root"])
-    if not root.is_dir() and facts["root_from_here"] is not None:
+    root = path.parent if facts["root"] == "." else Path(facts["root"])
+    if (moved or not root.is_dir()) and facts["root_from_here"] is not None:
         beside = Path(os.path.normpath(path.parent / facts["root_from_here"]))
-        root = beside if beside.is_dir() else root
+        root = beside if moved or beside.is_dir() else root
     columns = _find_columns(
         source, {"path": "path", "label": "label", "group": "group", "split": "split"}, path
     )
-    paths = [os.path.normpath(root / text) if text else "" for text in _texts(source, columns["path"])]
+    paths = [
+        os.path.normpath((path.parent if text.startswith(BESIDE) else root) / text) if text else ""
+        for text in _texts(source, columns["path"])
+    ]
     rows = _row_numbers(path, source.height)
     samples = _assemble(source, columns, paths, root, rows=rows, where=path, problems=[])
-    return Samples(samples.table, root, tuple(facts["notes"]), facts["label_name"])
+    marks = tuple(facts.get("marks", ()))
+    made = bool(facts.get("split_made", False))
+    return Samples(samples.table, root, tuple(facts["notes"]), facts["label_name"], marks, made)
 
 
 def judged_by(samples: Samples, label: str, tasks: Sequence[str] = ()) -> Samples:
@@ -110,7 +127,7 @@ def judged_by(samples: Samples, label: str, tasks: Sequence[str] = ()) -> Sample
         raise HandlensError(
             f"{without} pictures have no label in the column {name!r}. Fill it in, or take them out."
         )
-    return Samples(table, samples.root, samples.notes, name)
+    return replace(samples, table=table, label_name=name)
 
 
 def existing_file(path: Path) -> Path:

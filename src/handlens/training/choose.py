@@ -69,19 +69,26 @@ class Choice:
 
 
 def validation_folds(learning: Sides, folds: int, seed: int) -> tuple[Folds, str]:
-    """What is learned from and what is judged in validation, and that in words."""
+    """What is learned from and what is judged in validation, and that in words.
+
+    Pictures made from others are never judged, and learned from only where their group is not judged.
+    """
     train, val = learning.places("train"), learning.places("val")
     if len(val):
         return [(train, val)], "the validation side"
     if folds < 2:
         return [], "nothing"
-    known = learning.targets[train] >= 0
+    taken = learning.taken(train)
+    known = learning.targets[taken] >= 0
     labels = [
         learning.classes[learning.targets[place]] if labelled else None
-        for place, labelled in zip(train, known, strict=True)
+        for place, labelled in zip(taken, known, strict=True)
     ]
-    fold_of = fold_sides(labels, [learning.groups[place] for place in train], folds, seed)
-    pairs = [(train[fold_of != fold], train[fold_of == fold]) for fold in range(folds)]
+    groups = [learning.groups[place] for place in taken]
+    fold_of = fold_sides(labels, groups, folds, seed)
+    fold_of_group = dict(zip(groups, fold_of.tolist(), strict=True))
+    with_derived = np.array([fold_of_group.get(learning.groups[place], -1) for place in train])
+    pairs = [(train[with_derived != fold], taken[fold_of == fold]) for fold in range(folds)]
     return pairs, f"{folds}-fold cross-validation on the training side"
 
 
