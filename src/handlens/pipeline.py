@@ -16,11 +16,13 @@ from handlens.base.files import digest
 from handlens.base.progress import say
 from handlens.data.check import Checked, check, kinds_of
 from handlens.data.kinds import Kinds
+from handlens.data.leak import Leak, split_without_leak
 from handlens.data.samples import Samples
 from handlens.data.sides import Rows, Sides
-from handlens.data.split import SplitReport, split
+from handlens.data.split import SplitReport
 from handlens.data.tasks import columns_of_tasks
 from handlens.evaluate.compare import Compared, accuracy_difference
+from handlens.evaluate.leaked import leaked
 from handlens.evaluate.predict import judge_rows, judge_shots, predictions_of
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Metrics
@@ -74,7 +76,7 @@ def run_recipe(
             # What does not fit the network is told before anything is written.
             num_frozen_units(extractor.trunk, recipe.model.freeze)
         with clock.step("splitting"), distributed.main_first():
-            divided, split_report = split(checked.samples, recipe.split)
+            divided, split_report, leak = split_without_leak(checked, recipe.split, recipe.data.pixel_limit)
             if distributed.is_main():
                 start(run, recipe, divided, checked.tasks)
         tracking = Tracking.of(
@@ -102,7 +104,7 @@ def run_recipe(
             if distributed.is_main():
                 with clock.step("writing"):
                     save_learned(run, sides, extractor, learned)
-                    metrics = write_judgments(run, sides, judged, judged_by, kinds)
+                    metrics = write_judgments(run, sides, judged, judged_by, kinds, leak)
                     if beside is not None:
                         write_comparison(run, beside, judged_side(metrics))
                 with clock.step("report"):
@@ -201,7 +203,7 @@ def judge(sides: Sides, learning: Sides, extractor: Extractor, learned: Learned)
 
 
 def write_judgments(
-    run: RunFolder, sides: Sides, judged: Judgments, judged_by: str, kinds: Kinds | None
+    run: RunFolder, sides: Sides, judged: Judgments, judged_by: str, kinds: Kinds | None, leak: Leak
 ) -> Metrics:
     """Keep the predictions of each task, and all figures, which come back."""
     columns = columns_of_tasks(sides.tasks)
@@ -215,6 +217,9 @@ def write_judgments(
     main, further = tables[0], dict(zip((task.name for task in sides.further), tables[1:], strict=True))
     metrics = summarise(main, main.get("val"), judged_by, label=sides.label_name, tasks=further, kinds=kinds)
     run.write_metrics(metrics.model_dump(mode="json"))
+    told = leaked(main["test"], leak.copied) if leak.copied else None
+    if told is not None:
+        run.write_leak(told.model_dump(mode="json"))
     return metrics
 
 
@@ -246,6 +251,7 @@ def data_facts(checked: Checked, divided: Samples, report: SplitReport) -> DataF
         split_sentences=tuple(report.sentences()),
         conflicts=checked.conflicts,
         leaks=report.leaks,
+        marks=divided.marks,
         problems=tuple(Problem(path=name, reason=reason) for name, reason in checked.bad),
         notes=checked.notes,
     )

@@ -41,6 +41,8 @@ class DataFacts(Spec):
     """Identical pictures under different labels, by name."""
     leaks: tuple[str, ...] = ()
     """Groups that a given split puts on two sides."""
+    marks: tuple[str, ...] = ()
+    """What every run on these pictures has to tell, such as `leaking: paper-protocol`."""
     problems: tuple[Problem, ...] = ()
     """Pictures that were left out, and why."""
     notes: tuple[str, ...] = ()

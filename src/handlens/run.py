@@ -2,15 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from handlens.base.errors import HandlensError
-from handlens.base.files import PARTIAL, digest, room_on_disk, whole_file, write_json, write_text
+from handlens.base.files import digest, only_writer, whole_file, write_json, write_text
 from handlens.base.spec import read_yaml_file, write_yaml
 
 
@@ -67,6 +65,11 @@ class RunFolder:
     def compared_path(self) -> Path:
         """The figures beside those of another run, where there is one to compare with."""
         return self.path / "compared.json"
+
+    @property
+    def leak_path(self) -> Path:
+        """Which test pictures have copies in training, where a leaking split was allowed."""
+        return self.path / "leak.json"
 
     @property
     def report_path(self) -> Path:
@@ -138,6 +141,14 @@ class RunFolder:
         """Keep the comparison with another run."""
         write_json(self.compared_path, dict(values))
 
+    def read_leak(self) -> Any:
+        """What the split leaked; none where it leaked nothing."""
+        return self.read_json(self.leak_path) if self.leak_path.is_file() else None
+
+    def write_leak(self, values: Mapping[str, Any]) -> None:
+        """Keep what the split leaked."""
+        write_json(self.leak_path, dict(values))
+
     def read_json(self, path: Path) -> Any:
         """One of the run's JSON files."""
         try:
@@ -185,29 +196,9 @@ class RunFolder:
         with whole_file(self.figures_path / name) as partial:
             partial.write_bytes(content)
 
-    @contextmanager
-    def only_writer(self) -> Iterator[None]:
-        """Keep a second process from writing the same run; the lock goes when the process does."""
-        # Outside the folder, whose content is fixed.
-        path = self.path.parent / f".{self.path.name}.lock"
-        with room_on_disk(self.path.parent):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise HandlensError(
-                f"Another process is writing {self.path} at this moment. "
-                "Wait for it, or choose another --out."
-            ) from None
-        try:
-            # What a killed process was writing when it was killed.
-            for partial in self.path.rglob(f".*{PARTIAL}"):
-                partial.unlink()
-            yield
-        finally:
-            lock.release()
-            path.unlink(missing_ok=True)
+    def only_writer(self) -> AbstractContextManager[None]:
+        """Keep a second process from writing the same run."""
+        return only_writer(self.path)
 
 
 def file_word(name: str) -> str:

@@ -16,6 +16,7 @@ from handlens.base.files import write_text
 from handlens.base.spec import write_yaml
 from handlens.data.samples import SIDES, Samples
 from handlens.evaluate.compare import Compared
+from handlens.evaluate.leaked import Leaked
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Metrics, SideResult
 from handlens.provenance import Provenance
@@ -65,7 +66,7 @@ def write_report(run: RunFolder) -> Path:
     page = _environment().get_template("report.html")
     text = page.render(
         run_name=run.name,
-        verdict=judge(metrics, provenance, summary, history, compared),
+        verdict=judge(metrics, provenance, summary, history, compared, _leaked(run)),
         transfer=transfer_of(metrics, provenance, compared) if compared else None,
         side=side,
         side_name=name,
@@ -99,7 +100,8 @@ def verdict_of(run: RunFolder) -> Verdict:
     metrics = Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path))
     provenance = Provenance.parse(run.read_provenance(), str(run.provenance_path))
     samples = Samples.from_manifest(run.samples_path).table
-    return judge(metrics, provenance, summary_of(samples), run.read_history(), _compared(run))
+    history, compared = run.read_history(), _compared(run)
+    return judge(metrics, provenance, summary_of(samples), history, compared, _leaked(run))
 
 
 def transfer_in(run: RunFolder) -> Transfer | None:
@@ -115,6 +117,11 @@ def transfer_in(run: RunFolder) -> Transfer | None:
 def _compared(run: RunFolder) -> Compared | None:
     values = run.read_compared()
     return None if values is None else Compared.parse(values, str(run.compared_path))
+
+
+def _leaked(run: RunFolder) -> Leaked | None:
+    values = run.read_leak()
+    return None if values is None else Leaked.parse(values, str(run.leak_path))
 
 
 def _environment() -> Environment:

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from handlens.data.derived import PAPER_PROTOCOL
+from handlens.data.leak import ALLOWED_LEAK
 from handlens.evaluate.compare import Compared
+from handlens.evaluate.leaked import Leaked
 from handlens.evaluate.results import ClassResult, KindsResult, Metrics, SideResult, TaskResult
 from handlens.provenance import Provenance
 from handlens.report.words import count, listed, percent, percent_interval, points_interval
@@ -24,6 +27,7 @@ VERY_WIDE = 0.20
 BADLY_CALIBRATED = 0.05
 WIDE_GAP = 0.10
 MANY_LEFT_OUT = 0.01
+MANY_COPIES = 0.05
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,14 @@ class Verdict:
     """What puts the claim into proportion."""
     warnings: tuple[Doubt, ...]
     """What to distrust, the worst first."""
+    alarm: str | None = None
+    """What has to be said before anything else: that the figures cannot be believed at all."""
 
     @property
     def headline(self) -> str:
-        """Claim and basis as one sentence."""
-        return f"{self.claim} ({self.basis})."
+        """Claim and basis as one sentence, behind the alarm."""
+        alarm = f"{self.alarm} " if self.alarm else ""
+        return f"{alarm}{self.claim} ({self.basis})."
 
 
 def judged_side(metrics: TaskResult | KindsResult) -> str:
@@ -83,12 +90,16 @@ def judge(
     summary: SamplesSummary,
     history: Sequence[Mapping[str, Any]] = (),
     compared: Compared | None = None,
+    leaked: Leaked | None = None,
 ) -> Verdict:
     """Say how good, how sure, and what to distrust."""
     name = judged_side(metrics)
     side = metrics.sides[name]
     accuracy = side.figures["accuracy"]
+    marked = [*_doubts_about_protocol(provenance), *_doubts_about_copies(provenance, leaked)]
     doubts = [
+        *marked,
+        *_doubts_about_near_copies(provenance, leaked),
         *_doubts_about_data(provenance, summary),
         *_doubts_about_size(name, side),
         *_doubts_about_classes(metrics.classes, side),
@@ -97,7 +108,7 @@ def judge(
         *_doubts_about_tasks(metrics),
     ]
     return Verdict(
-        claim=f"Right on {percent(accuracy.value)} of {_which_pictures(name, provenance)}",
+        claim=f"Right on {percent(accuracy.value)} of {_which_pictures(name, provenance, leaked)}",
         basis=f"95 % interval {percent_interval(accuracy)}, {rests_on(side, summary)}",
         sentences=(
             *_sentences(side, summary),
@@ -106,6 +117,7 @@ def judge(
         ),
         # Sorting is stable, so that within a severity the order above stays.
         warnings=tuple(sorted(doubts, key=lambda doubt: _ORDER.index(doubt.severity))),
+        alarm=f"{marked[0].title}." if marked else None,
     )
 
 
@@ -116,9 +128,14 @@ def rests_on(side: SideResult, summary: SamplesSummary) -> str:
     return f"{count(side.n, 'picture')} from {count(side.n_groups, 'group')}"
 
 
-def _which_pictures(side: str, provenance: Provenance) -> str:
+def _which_pictures(side: str, provenance: Provenance, leaked: Leaked | None) -> str:
+    if {PAPER_PROTOCOL, ALLOWED_LEAK} & set(provenance.data.marks):
+        return f"its {side} pictures, but copies of them were learned from: do not quote this figure"
     if provenance.data.leaks:
         return f"its {side} pictures, but the split leaks: do not quote this figure"
+    if leaked is not None:
+        near = count(len(leaked.copied), "has a near copy", "have near copies")
+        return f"its {side} pictures, of which {near} in training"
     if side == "test":
         return "pictures it had never seen"
     return "the validation pictures, which also chose its settings"
@@ -193,6 +210,66 @@ def _doubts_about_tasks(metrics: Metrics) -> Iterator[Doubt]:
         # That there is no test side was said of the run.
         for doubt in (*_doubts_about_size("test", side), *_doubts_about_classes(result.classes, side)):
             yield replace(doubt, title=f"“{name}”: {doubt.title}")
+
+
+def _doubts_about_protocol(provenance: Provenance) -> Iterator[Doubt]:
+    """Where the pictures bear a mark, the figures are no estimate of anything."""
+    if PAPER_PROTOCOL in provenance.data.marks:
+        yield Doubt(
+            "serious",
+            "This run leaks: its pictures were expanded before they were split",
+            "Copies of one picture stand in training and in test, so the figures say how well copies are "
+            "recognised, not how well new pictures are. This is the protocol of some papers "
+            "(handlens expand --paper-protocol), good for repeating them and for nothing else. Without that "
+            "option only the training side is expanded.",
+        )
+
+
+def _doubts_about_copies(provenance: Provenance, leaked: Leaked | None) -> Iterator[Doubt]:
+    """Where copies across a split that came with the pictures were found and allowed: what they are worth."""
+    if ALLOWED_LEAK not in provenance.data.marks:
+        return
+    told = "What is learned by heart is judged, so the figures are too good."
+    how_many = "test pictures have copies in training"
+    if leaked is not None:
+        how_many = _how_many(leaked, "copies")
+        told = _with_and_without(leaked)
+    yield Doubt(
+        "serious",
+        f"This run leaks: {how_many}",
+        f"{told} The split came with the pictures, and --allow-leak let it pass. 'handlens audit DATA "
+        "--apply mended.csv' shows them side by side and writes a table without those in training; train on "
+        "mended.csv.",
+    )
+
+
+def _doubts_about_near_copies(provenance: Provenance, leaked: Leaked | None) -> Iterator[Doubt]:
+    """Where a split that Handlens made tears near copies apart."""
+    if leaked is None or ALLOWED_LEAK in provenance.data.marks:
+        return
+    yield Doubt(
+        "serious" if len(leaked.copied) > MANY_COPIES * leaked.with_copies.n else "caution",
+        _how_many(leaked, "near copies"),
+        f"Nearly the same as {listed([each.id for each in leaked.copied])} was learned from. "
+        f"{_with_and_without(leaked)} Nothing said that these belong together, so the split tore them apart. "
+        "'handlens audit DATA --apply grouped.csv' (DATA and its options as they were given here) shows them "
+        "side by side and makes each set of copies one group; then train on grouped.csv.",
+    )
+
+
+def _how_many(leaked: Leaked, what: str) -> str:
+    number = len(leaked.copied)
+    return f"{count(number, f'{leaked.side} picture has', f'{leaked.side} pictures have')} {what} in training"
+
+
+def _with_and_without(leaked: Leaked) -> str:
+    told = f"It is right on {percent(leaked.on_copies.value)} of these"
+    if leaked.without_copies is None:
+        return f"{told}, and there are no others: nothing is known about pictures that it has not seen."
+    return (
+        f"{told} and on {percent(leaked.without_copies.value)} of the others (95 % interval "
+        f"{percent_interval(leaked.without_copies)}), which is the figure to believe."
+    )
 
 
 def _doubts_about_data(provenance: Provenance, summary: SamplesSummary) -> Iterator[Doubt]:
