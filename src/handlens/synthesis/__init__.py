@@ -1,0 +1,1 @@
+"""Synthetic pictures of a rare class, and whether they are worth anything."""
