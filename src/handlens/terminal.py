@@ -131,6 +131,11 @@ def print_bad(bad: Sequence[tuple[str, str]], most: int = 10) -> None:
         sys.stderr.write(f"  and {len(bad) - most} more\n")
 
 
+def print_notes(notes: Sequence[str]) -> None:
+    """What is to be known of the pictures, on standard error."""
+    sys.stderr.writelines(f"{note}\n" for note in notes)
+
+
 def print_modules(rows: "Sequence[ModuleRow]") -> None:
     """The modules of a network, each under the name that an edit calls it by."""
     edited = any(row.edits for row in rows)

@@ -13,6 +13,7 @@ from handlens.base.choices import look_up
 from handlens.base.errors import HandlensError
 from handlens.base.files import whole_file
 from handlens.data.check import check
+from handlens.data.derived import without_derived
 from handlens.data.groups import GroupSpec
 from handlens.data.kinds import Kinds
 from handlens.data.samples import SIDES, Samples
@@ -50,6 +51,8 @@ class Judged:
     """What it says in further tasks, by their names."""
     kinds: Kinds | None = None
     """The kinds of the classes, where they have any."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of what was judged."""
 
     def to_table(self) -> pl.DataFrame:
         """A row a picture for people: what it is called, how surely, and every class's probability."""
@@ -188,7 +191,7 @@ class TrainedRun:
         return Judged(main, bad, further, self.kinds)
 
     def evaluate(self, samples: Samples, group: GroupSpec | None = None) -> tuple[Metrics, Judged]:
-        """Judge other labelled pictures, all of them, and say how good the judgment is.
+        """Judge other labelled pictures and say how good the judgment is: all but those made from others.
 
         What they came from is told as in the run's recipe, or by `group`. Further tasks are judged where
         the pictures have their labels.
@@ -196,7 +199,7 @@ class TrainedRun:
         there = {column.casefold() for column in samples.table.columns}
         tasks = tuple(name for name, _ in self.facts.further if name.casefold() in there)
         changes = {"tasks": tasks} | ({} if group is None else {"group": group})
-        checked = check(samples, self.recipe.data.model_copy(update=changes))
+        checked = check(without_derived(samples), self.recipe.data.model_copy(update=changes))
         unknown = sorted(set(checked.samples.classes) - set(self.facts.classes))
         if unknown:
             raise HandlensError(
@@ -230,7 +233,7 @@ class TrainedRun:
             tasks={name: {"data": predictions} for name, predictions in further.items()},
             kinds=self.kinds,
         )
-        return metrics, Judged(main, checked.bad, further, self.kinds)
+        return metrics, Judged(main, checked.bad, further, self.kinds, checked.notes)
 
     def _judgments(self, shots: Sequence[Shot]) -> list[NDArray[np.float32]]:
         """The calibrated probabilities in each task, computed now and kept nowhere."""

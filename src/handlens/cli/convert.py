@@ -1,0 +1,59 @@
+"""Pictures in a form that other programs read."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from handlens.cli.app import app
+from handlens.cli.options import (
+    ClassNames,
+    Data,
+    Format,
+    GroupColumn,
+    GroupLevel,
+    GroupPattern,
+    Json,
+    Label,
+    group_spec,
+)
+
+
+@app.command()
+def convert(
+    data: Data,
+    to: Annotated[
+        Literal["folder", "table"],
+        typer.Option("--to", help="One folder a class, below the sides if there are any; or a plain table."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A new folder, or a new .csv or .parquet file for a table.")
+    ],
+    link: Annotated[
+        bool, typer.Option("--link", help="Link to the pictures instead of copying them, for a folder.")
+    ] = False,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    form: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Write pictures of any form as class folders, or as a table. Originals are never touched."""
+    from handlens import terminal
+    from handlens.data.formats.writing import convert as write
+    from handlens.data.groups import assign_groups
+    from handlens.data.samples import Samples
+
+    samples = Samples.read(data, format=form, label=label, class_names=class_names)
+    groups = group_spec(group, group_level, group_column)
+    if groups is not None:
+        samples = assign_groups(samples, groups)
+    path, notes = write(samples, to, out, "link" if link else "copy")
+    if as_json:
+        terminal.print_json({"written": str(path), "pictures": len(samples), "notes": notes})
+        return
+    for note in notes:
+        terminal.print_line(note)
+    terminal.print_line(f"{len(samples):,} pictures written to {path}")

@@ -1,0 +1,86 @@
+"""What is done with pictures before training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handlens.cli.app import app
+from handlens.cli.options import (
+    ClassNames,
+    Data,
+    Format,
+    GroupColumn,
+    GroupLevel,
+    GroupPattern,
+    Json,
+    Label,
+    RecipeName,
+    Settings,
+    group_spec,
+    recipe_and_samples,
+)
+
+
+@app.command()
+def split(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the manifest, .parquet or .csv.")],
+    ratios: Annotated[
+        str, typer.Option("--ratios", help="train:test or train:val:test, for example 8:2 or 6:2:2.")
+    ] = "8:2",
+    folds: Annotated[
+        int | None, typer.Option("--folds", help="Cross-validation: into how many parts.")
+    ] = None,
+    fold: Annotated[int, typer.Option("--fold", help="Which part is the test side, from 0.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed gives another split.")] = 0,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    form: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Divide pictures into sides, whole groups together, and write a manifest to train from."""
+    from handlens import terminal
+    from handlens.data.check import DataSpec, check
+    from handlens.data.groups import GroupSpec
+    from handlens.data.samples import Samples
+    from handlens.data.split import SplitSpec
+    from handlens.data.split import split as divide
+
+    spec = SplitSpec.parse(
+        {"ratios": ratios, "folds": folds, "fold": fold, "seed": seed, "keep_given": False}, "The split"
+    )
+    groups = group_spec(group, group_level, group_column) or GroupSpec()
+    samples = Samples.read(data, format=form, label=label, class_names=class_names)
+    checked = check(samples, DataSpec(group=groups))
+    divided, told = divide(checked.samples, spec)
+    divided.save(out)
+    terminal.print_bad(checked.bad)
+    if as_json:
+        terminal.print_json({"manifest": str(out), **told.model_dump(mode="json")})
+    else:
+        for sentence in (*told.sentences(), *checked.conflicts, *checked.notes):
+            terminal.print_line(sentence)
+        terminal.print_line(f"Manifest: {out}")
+
+
+@app.command()
+def views(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the picture, .jpg or .png.")],
+    recipe: RecipeName = "careful",
+    settings: Settings = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    form: Format = None,
+) -> None:
+    """Draw what the network sees: pictures as they are, as judged, and as trained on."""
+    from handlens import terminal
+    from handlens.report.views import write_preview
+
+    chosen, samples = recipe_and_samples(recipe, settings, [], data, label, class_names, form)
+    write_preview(samples, chosen.views, out)
+    terminal.print_line(f"Views: {out}")

@@ -1,0 +1,217 @@
+"""Training, and what is done with a run."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from handlens.cli.app import app
+from handlens.cli.options import (
+    ClassNames,
+    Data,
+    Format,
+    GroupColumn,
+    GroupLevel,
+    GroupPattern,
+    Json,
+    Label,
+    RecipeName,
+    Run,
+    Settings,
+    group_settings,
+    group_spec,
+    recipe_and_samples,
+)
+
+
+@app.command()
+def train(
+    data: Data,
+    recipe: RecipeName = "careful",
+    settings: Settings = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder; without it runs/<data>-<recipe>-<n>.")
+    ] = None,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    form: Format = None,
+    allow_leak: Annotated[
+        bool,
+        typer.Option(
+            "--allow-leak",
+            help="Train although test pictures of the given split have copies in training. The run is marked "
+            "as leaking, and its report says so first.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train on pictures and report how good the result is.
+
+    Given again after a stop, the same command goes on where it stopped.
+    """
+    from handlens.api import run_folder_for
+    from handlens.pipeline import run_recipe
+    from handlens.training import distributed
+
+    extra = group_settings(group, group_level, group_column)
+    extra += ["split.allow_leak=true"] if allow_leak else []
+    with distributed.joined():
+        chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
+        folder = out or distributed.from_main(run_folder_for(samples, chosen))
+        run = run_recipe(chosen, samples, folder, command_line(folder))
+        if distributed.is_main():
+            show_run(run.path, as_json)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Other labelled pictures to judge; without it, the run's own."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the judgments, to a .parquet or .csv file.")
+    ] = None,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    form: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Show how good a run is, on its own test side or on other labelled pictures."""
+    from handlens import terminal
+    from handlens.data.samples import Samples
+    from handlens.trained import TrainedRun
+
+    trained = TrainedRun(run)
+    if data is None:
+        metrics = trained.recompute()
+    else:
+        tasks = trained.recipe.data.tasks
+        samples = Samples.read(data, format=form, label=label, class_names=class_names, tasks=tasks)
+        metrics, judged = trained.evaluate(samples, group_spec(group, group_level, group_column))
+        terminal.print_bad(judged.bad)
+        terminal.print_notes(judged.notes)
+        if out:
+            judged.write(out)
+    if as_json:
+        terminal.print_json(metrics.model_dump(mode="json"))
+    else:
+        terminal.print_metrics(metrics)
+
+
+@app.command()
+def predict(
+    run: Run,
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the judgments to a .csv, .parquet or .json file."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge pictures: what each one shows, and how surely."""
+    from handlens import terminal
+    from handlens.trained import TrainedRun
+
+    judged = TrainedRun(run).predict(pictures)
+    table = judged.to_table()
+    terminal.print_bad(judged.bad)
+    if out:
+        judged.write(out)
+    if as_json:
+        terminal.print_json(table.to_dicts())
+    elif out:
+        terminal.print_line(f"{len(table)} judgments written to {out}")
+    else:
+        terminal.print_judgments(table)
+
+
+@app.command()
+def report(run: Run, as_json: Json = False) -> None:
+    """Write a run's report again."""
+    from handlens import terminal
+    from handlens.report.html import write_report
+    from handlens.run import RunFolder
+
+    path = write_report(RunFolder.open(run))
+    if as_json:
+        terminal.print_json({"report": str(path)})
+    else:
+        terminal.print_line(f"Report: {path}")
+
+
+@app.command()
+def find_rate(
+    data: Data,
+    recipe: RecipeName = "careful",
+    settings: Settings = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Draw the loss at each rate, to a .svg or .html file.")
+    ] = None,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    form: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Find a learning rate for a recipe: a sweep from far too small to far too large, on training pictures.
+
+    No run is written.
+    """
+    from handlens import find_rate as story
+    from handlens import terminal
+
+    if out:
+        story.refuse_other_ending(out)
+    extra = group_settings(group, group_level, group_column)
+    found = story.find_rate(*recipe_and_samples(recipe, settings, extra, data, label, class_names, form))
+    if out:
+        found.write(out)
+    if as_json:
+        terminal.print_json(found.as_json() | ({"picture": str(out)} if out else {}))
+    else:
+        terminal.print_rate(found, out)
+
+
+def command_line(folder: Path | None = None) -> str:
+    """The command as it was given, with the run folder that it chose."""
+    given = ["handlens", *sys.argv[1:]]
+    if folder is not None and not any(word in ("-o", "--out") or word.startswith("--out=") for word in given):
+        given += ["--out", str(folder)]
+    return shlex.join(given)
+
+
+def show_run(folder: Path, as_json: bool) -> None:
+    """The closing summary of a run."""
+    from handlens import terminal
+    from handlens.report.html import transfer_in, verdict_of
+    from handlens.trained import TrainedRun
+
+    trained = TrainedRun(folder)
+    provenance = trained.folder.read_provenance()
+    bad = [(problem["path"], problem["reason"]) for problem in provenance["data"]["problems"]]
+    terminal.print_bad(bad)
+    if as_json:
+        told: dict[str, Any] = {"run": str(folder), "report": str(trained.report_path)}
+        told["metrics"] = trained.metrics.model_dump(mode="json")
+        compared = trained.folder.read_compared()
+        terminal.print_json(told | ({"compared": compared} if compared else {}))
+        return
+    terminal.print_verdict(verdict_of(trained.folder))
+    terminal.print_metrics(trained.metrics)
+    transfer = transfer_in(trained.folder)
+    if transfer:
+        terminal.print_transfer(transfer)
+    terminal.print_line(f"Took {sum(provenance['seconds'].values()):,.0f} s. Run: {folder}")
+    terminal.print_line(f"Report: {trained.report_path}")
