@@ -137,6 +137,10 @@ def apply(samples: Samples, actions: Sequence[Action], relabel: bool = False) ->
     groups = _groups(dict(zip(ids, table["group"].to_list(), strict=True)), actions)
     # What was made from a picture goes with it, and bears its label.
     kept = np.array([dropped.isdisjoint(line[id_]) for id_ in ids], dtype=bool)
+    if not kept.any():
+        raise HandlensError(
+            f"Nothing would be left of {len(ids)} pictures. Clear the action of those to keep in the table."
+        )
     changed = {
         id_: labels[named] for id_ in ids if (named := next(filter(labels.get, line[id_]), None)) is not None
     }

@@ -149,6 +149,8 @@ def _bad(samples: Samples, facts: Sequence[FileFacts]) -> list[tuple[str, str]]:
 def _too_many(bad: Sequence[tuple[str, str]], num: int, limit: float) -> str:
     named = "\n".join(f"  - {name}: {reason}" for name, reason in bad[:20])
     more = f"\n  - and {len(bad) - 20} more" if len(bad) > 20 else ""
+    if num == 0:
+        return "There is no picture to look at: what was given names none."
     if len(bad) == num:
         return f"None of the {num} pictures can be used:\n{named}{more}"
     return (

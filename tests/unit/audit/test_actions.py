@@ -141,6 +141,11 @@ def test_what_is_to_be_dropped_goes() -> None:
     assert applied == Applied(dropped=2, relabelled=0, regrouped=0, unconfirmed=0, torn=0)
 
 
+def test_a_manifest_of_nothing_is_refused() -> None:
+    with pytest.raises(HandlensError, match="Nothing would be left of 6 pictures"):
+        apply(pictures(), [Action(name, "drop", "") for name in NAMES])
+
+
 def test_proposed_labels_wait_for_a_person() -> None:
     wanted = [Action(NAMES[2], "relabel?", "rock"), Action(NAMES[3], "relabel", "ore")]
     mended, applied = apply(pictures(), wanted)
