@@ -1,7 +1,7 @@
 """How well and how fast copies are found.
 
     PYTHONPATH=tools python benchmarks/data.py copies --out copies.json
-    python benchmarks/data.py shared ../shared/data --out shared.json
+    python benchmarks/data.py shared FOLDER_OF_SETS --out shared.json
     PYTHONPATH=tools python benchmarks/data.py scale --out scale.json
 
 `copies` draws pictures, adds altered copies of some, and tells recall by alteration and precision over

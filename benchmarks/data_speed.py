@@ -2,8 +2,8 @@
 
     python benchmarks/data_speed.py expand --out expand.json
     python benchmarks/data_speed.py frames --out frames.json
-    python benchmarks/data_speed.py expand --data ../shared/data/minerals7
-    python benchmarks/data_speed.py frames --videos ../shared/data/video/froth.avi
+    python benchmarks/data_speed.py expand --data photos
+    python benchmarks/data_speed.py frames --videos froth.avi
 
 The plain loop is what a person would write, in one thread: a picture is opened with Pillow, once for all
 that is made of it by the same operations with the same numbers; or all of a video is decoded with PyAV and
