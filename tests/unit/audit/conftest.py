@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image
+from soft_noise import noise
 
 from handlens.audit.finding import Subject
 from handlens.audit.looks import Look, looks
@@ -20,15 +20,6 @@ Change = Callable[[Image.Image, str, int], Image.Image]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was found in one test is not known in the next."""
     monkeypatch.setenv("HANDLENS_CACHE", str(tmp_path / "cache"))
-
-
-def noise(seed: int, width: int = 72, height: int = 64) -> Image.Image:
-    """A picture that tells nothing: soft noise in colour, all over."""
-    rng = np.random.default_rng(seed)
-    rough = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-    soft = np.asarray(rough.filter(ImageFilter.GaussianBlur(1.2))).astype(float)
-    strong = 128 + 3 * (soft - soft.mean()) + rng.integers(-6, 7, soft.shape)
-    return Image.fromarray(np.clip(strong, 0, 255).astype(np.uint8))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image, ImageOps
+from soft_noise import noise
 
-from conftest import noise
 from handlens.audit import trials
 from handlens.audit.actions import proposed, read_actions
 from handlens.audit.audit import Audited, audit_folder, changed_table, run_audit

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from soft_noise import noise
 
-from conftest import noise
 from handlens.audit import files
 from handlens.audit.finding import Finding, Subject
 from handlens.audit.looks import Look, looks

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
+from soft_noise import noise
 
-from conftest import noise
 from handlens.audit.clues import jpeg_quality
 from handlens.audit.looks import SIDES, Look, blur, look, looks
 from handlens.data.samples import Samples

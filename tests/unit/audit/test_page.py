@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image
+from soft_noise import noise
 
-from conftest import noise
 from handlens.audit.audit import Audited
 from handlens.audit.balance import ClassCount
 from handlens.audit.finding import Finding, Row

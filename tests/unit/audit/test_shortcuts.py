@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from PIL import Image, ImageOps
 from sklearn.metrics import balanced_accuracy_score
+from soft_noise import noise
 
-from conftest import noise
 from handlens.audit import shortcuts, trials
 from handlens.audit.clues import Clue, Family, forbidden_words, jpeg_quality, name_words, shape
 from handlens.audit.finding import Finding, Subject
