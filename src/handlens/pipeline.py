@@ -25,7 +25,7 @@ from handlens.evaluate.compare import Compared, accuracy_difference
 from handlens.evaluate.leaked import leaked
 from handlens.evaluate.predict import judge_rows, judge_shots, predictions_of
 from handlens.evaluate.predictions import Predictions
-from handlens.evaluate.results import Metrics
+from handlens.evaluate.results import Metrics, judged_side
 from handlens.evaluate.summary import summarise
 from handlens.learn import Learned, aims_of, learn_head, learn_network
 from handlens.models import backbones
@@ -34,7 +34,6 @@ from handlens.models.heads import Head
 from handlens.provenance import DataFacts, Problem, Provenance, WeightsFacts
 from handlens.recipe import Recipe, refuse_other_recipe
 from handlens.report.html import write_report
-from handlens.report.verdict import judged_side
 from handlens.report.views import write_views
 from handlens.run import RunFolder
 from handlens.training import distributed

@@ -116,3 +116,8 @@ class Metrics(TaskResult):
         values: dict[str, Any] = handler(self)
         empty = [name for name in ("label", "tasks", "kinds") if not values.get(name)]
         return {name: value for name, value in values.items() if name not in empty}
+
+
+def judged_side(metrics: TaskResult | KindsResult) -> str:
+    """The side that the verdict rests on: test, or validation where nothing else was judged."""
+    return "test" if "test" in metrics.sides else next(iter(metrics.sides))

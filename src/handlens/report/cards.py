@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from handlens.evaluate.results import Figure, KindsResult, TaskResult
-from handlens.report.verdict import judged_side
+from handlens.evaluate.results import Figure, KindsResult, TaskResult, judged_side
 from handlens.report.words import percent, percent_interval
 
 AFTER = "_calibrated"

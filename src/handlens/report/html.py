@@ -18,14 +18,15 @@ from handlens.data.samples import SIDES, Samples
 from handlens.evaluate.compare import Compared
 from handlens.evaluate.leaked import Leaked
 from handlens.evaluate.predictions import Predictions
-from handlens.evaluate.results import Metrics, SideResult
+from handlens.evaluate.results import Metrics, SideResult, judged_side
 from handlens.provenance import Provenance
 from handlens.report import figures
 from handlens.report.cards import cards
+from handlens.report.doubts import SamplesSummary
 from handlens.report.parts import Part, cells, part_of_kinds, parts_of_tasks, summary_of
 from handlens.report.thumbnails import data_uri, thumbnails
 from handlens.report.transfer import Transfer, transfer_of
-from handlens.report.verdict import SamplesSummary, Verdict, judge, judged_side, rests_on
+from handlens.report.verdict import Verdict, judge, rests_on
 from handlens.report.words import count, percent, percent_interval, points, points_interval
 from handlens.run import RunFolder, file_word
 

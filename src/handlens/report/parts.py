@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from handlens.evaluate.results import KindsResult, Metrics, SideResult, TaskResult
+from handlens.evaluate.results import KindsResult, Metrics, SideResult, TaskResult, judged_side
 from handlens.report.cards import Card, cards
-from handlens.report.verdict import SamplesSummary, judged_side
+from handlens.report.doubts import SamplesSummary
 
 
 @dataclass(frozen=True)

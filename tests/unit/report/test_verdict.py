@@ -2,7 +2,8 @@ import pytest
 
 from handlens.evaluate.results import ClassResult, Figure, Metrics, SideResult
 from handlens.provenance import Provenance
-from handlens.report.verdict import SamplesSummary, Verdict, judge
+from handlens.report.doubts import SamplesSummary
+from handlens.report.verdict import Verdict, judge
 
 PROVENANCE = {
     "handlens": "0.1.0",
