@@ -25,6 +25,7 @@ from handlens.data.tables import (
     read_table,
     require_classes,
 )
+from handlens.data.video import VIDEO_SUFFIXES
 from handlens.data.walk import PICTURE_SUFFIXES, Row, Walk, absolute, existing_folder, shown
 
 
@@ -265,6 +266,8 @@ def _nothing_found(walk: Walk, loose: list[str]) -> HandlensError:
             f"Put the pictures of each class into a folder named after the class{instead}."
         )
     others = f" It holds other files ({shown(walk.stray, walk)})." if walk.stray else ""
+    if any(path.lower().endswith(VIDEO_SUFFIXES) for path in walk.stray):
+        others += " Cut pictures out of videos with 'handlens frames'."
     return HandlensError(
         f"There is no picture in {walk.root}.{others} Give a folder with one folder of pictures a class; "
         f"pictures end in {', '.join(PICTURE_SUFFIXES)}."

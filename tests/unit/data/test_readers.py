@@ -150,6 +150,12 @@ class TestFolders:
         with pytest.raises(HandlensError, match=message):
             Samples.read(root)
 
+    def test_videos_are_not_pictures_yet(self, tmp_path):
+        (tmp_path / "froth").mkdir()
+        (tmp_path / "froth" / "1.MP4").touch()
+        with pytest.raises(HandlensError, match="Cut pictures out of videos with 'handlens frames'"):
+            Samples.read(tmp_path)
+
     def test_a_folder_of_pictures_with_a_table_names_the_table(self, pictures):
         root = pictures("1.png")
         (root / "labels.csv").touch()
