@@ -15,6 +15,15 @@ from handlens.provenance import TOLD_VERSIONS, processor
 
 State = Literal["good", "note", "bad"]
 
+EXTRAS = {
+    "av": ("video", "frames out of videos"),
+    "faiss-cpu": ("audit", "copies among many thousands of pictures"),
+    "diffusers": ("synth", "the generative model of 'handlens synthesize'"),
+    "aiohttp": ("remote", "pictures at https:// addresses"),
+    "tensorboard": ("track", "following runs elsewhere"),
+}
+"""What single commands need: the package, the extra that brings it, and what for."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -28,7 +37,15 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything that a run depends on."""
-    return [_python(), *_libraries(), _arithmetic(), _processor(), *_weights(), _cache()]
+    return [
+        _python(),
+        *_libraries(),
+        *map(_extra, EXTRAS),
+        _arithmetic(),
+        _processor(),
+        *_weights(),
+        _cache(),
+    ]
 
 
 def _python() -> Finding:
@@ -47,6 +64,15 @@ def _libraries() -> list[Finding]:
             mend = "Install Handlens again with: pip install -c constraints.txt handlens"
             found.append(Finding(name, "bad", f"cannot be imported: {error}", mend))
     return found
+
+
+def _extra(name: str) -> Finding:
+    """Only looked up, not imported: nothing is wrong without it."""
+    extra, purpose = EXTRAS[name]
+    try:
+        return Finding(name, "good", f"{metadata.version(name)}, for {purpose}")
+    except metadata.PackageNotFoundError:
+        return Finding(name, "note", f"not there, for {purpose}", f"pip install 'handlens[{extra}]'")
 
 
 def _arithmetic() -> Finding:
