@@ -6,16 +6,14 @@ Facts are remembered between runs, so that only new and changed files are read a
 import hashlib
 import json
 import os
-import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from io import BufferedReader
 from itertools import compress
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import PIL
@@ -24,7 +22,8 @@ from PIL import Image, ImageFile
 
 from handlens.base.files import cache_folder, digest
 from handlens.base.parallel import in_order
-from handlens.base.progress import progress, say
+from handlens.base.progress import progress
+from handlens.base.remembered import Remembered
 from handlens.data.image import (
     PIXEL_LIMIT,
     SUFFIXES,
@@ -309,36 +308,18 @@ def _is_from_system(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno is not None
 
 
-class _Memory:
-    """What earlier runs found, in one SQLite file; a run goes on without it where it cannot be used.
-
-    SQLite keeps the file whole through kill -9 and concurrent runs. Its ordinary journal is used, not the
-    write-ahead log, which does not work on the network folders that many home folders are.
-    """
+class _Memory(Remembered):
+    """What earlier runs found about files."""
 
     def __init__(self, folder: Path | None) -> None:
         folder = folder or cache_folder() / "scan"
-        # Another Pillow may read a file differently.
-        self._path = folder / f"facts-{_VERSION}-pillow-{PIL.__version__}.sqlite3"
-        self._connection: sqlite3.Connection | None = None
-
-    def __enter__(self) -> Self:
-        with self._forgiving():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._path, timeout=10)
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS facts (path BLOB, pixel_limit INTEGER, size_bytes INTEGER,"
-                " modified_ns INTEGER, found TEXT, PRIMARY KEY (path, pixel_limit)) WITHOUT ROWID"
-            )
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS pixels (digest TEXT PRIMARY KEY, pixels TEXT) WITHOUT ROWID"
-            )
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        super().__init__(
+            # Another Pillow may read a file differently.
+            folder / f"facts-{_VERSION}-pillow-{PIL.__version__}.sqlite3",
+            "CREATE TABLE IF NOT EXISTS facts (path BLOB, pixel_limit INTEGER, size_bytes INTEGER,"
+            " modified_ns INTEGER, found TEXT, PRIMARY KEY (path, pixel_limit)) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS pixels (digest TEXT PRIMARY KEY, pixels TEXT) WITHOUT ROWID",
+        )
 
     def facts(self, path: Path, pixel_limit: int) -> FileFacts | None:
         """The facts of a file that has not changed since."""
@@ -366,7 +347,7 @@ class _Memory:
                 del values[name]
             key = _key(found.path)
             rows.append((key, pixel_limit, found.size_bytes, found.modified_ns, json.dumps(values)))
-        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)
+        self.write("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)
 
     def pixels(self, content: str) -> str | None:
         """The digest of the pixels of the file with this digest of its bytes."""
@@ -374,34 +355,11 @@ class _Memory:
 
     def add_pixels(self, pixels: dict[str, str]) -> None:
         """Remember digests of pixels for digests of bytes."""
-        self._write("INSERT OR REPLACE INTO pixels VALUES (?, ?)", list(pixels.items()))
+        self.write("INSERT OR REPLACE INTO pixels VALUES (?, ?)", list(pixels.items()))
 
     def _one(self, query: str, values: tuple[object, ...]) -> str | None:
-        with self._forgiving():
-            if self._connection is not None:
-                row = self._connection.execute(query, values).fetchone()
-                return str(row[0]) if row else None
-        return None
-
-    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        with self._forgiving():
-            if self._connection is not None and rows:
-                with self._connection:
-                    self._connection.executemany(statement, rows)
-
-    @contextmanager
-    def _forgiving(self) -> Iterator[None]:
-        """Give the memory up for this run when anything is wrong; a damaged one starts anew next time."""
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                with suppress(OSError):
-                    self._path.unlink()
-            say(f"What was found is not remembered for the next run: {error}.")
+        rows = self.rows(query, values)
+        return str(rows[0][0]) if rows else None
 
 
 def _key(path: Path) -> bytes:
