@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handlens.base.errors import HandlensError
+from handlens.base.progress import say
 
 PARTIAL = ".partial"
 """The ending of files that are being written."""
@@ -40,6 +41,23 @@ def room_on_disk(folder: Path) -> Iterator[None]:
                 "it goes on where it stopped."
             ) from None
         raise
+
+
+@contextmanager
+def in_turn(folder: Path, waiting: str) -> Iterator[None]:
+    """Be the one process that adds to a folder; `waiting` is said where another has to end first."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(waiting)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

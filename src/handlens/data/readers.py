@@ -281,11 +281,7 @@ def _where_else(only: Path) -> str:
 
 
 def _require_pictures(samples: Samples, path: Path) -> None:
-    missing = [
-        id_
-        for id_, picture in samples.table.select("id", "path").iter_rows()
-        if not os.path.isfile(picture)  # noqa: PTH113 (a Path a row is slow)
-    ]
+    missing = samples.missing()
     if missing:
         raise HandlensError(
             f"{len(missing)} of {len(samples)} pictures of {path} are not there ({join_names(missing, 3)}). "

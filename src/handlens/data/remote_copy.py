@@ -8,16 +8,13 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
-
 from handlens.base.errors import HandlensError
-from handlens.base.files import PARTIAL, cache_folder, digest, room_on_disk, whole_file
+from handlens.base.files import PARTIAL, cache_folder, digest, in_turn, room_on_disk, whole_file
 from handlens.base.progress import Advance, progress, say
 from handlens.data.names import safe_part
 
@@ -82,7 +79,7 @@ class RemoteCopy:
         """Bring what is missing or has changed; `nothing_else` removes what is no longer there."""
         with room_on_disk(self.folder):
             self.root.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with in_turn(self.folder, "Another process is fetching the same; waiting for it."):
             stamps = self._stamps()
             if nothing_else:
                 for name in stamps.keys() - {file.name for file in files}:
@@ -126,20 +123,6 @@ class RemoteCopy:
                 # A single one may be an archive of many GiB.
                 with progress("Fetching", (wanted[0].size or 0) >> 20, "MiB") as advance:
                     one(wanted[0], advance)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the one process that brings something here."""
-        lock = FileLock(self.folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say("Another process is fetching the same; waiting for it.")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _is_here(self, file: RemoteFile, stamps: dict[str, str | None]) -> bool:
         if file.stamp is None or stamps.get(file.name) != file.stamp:

@@ -195,6 +195,14 @@ class Samples:
             for label, count in self.table["label"].drop_nulls().value_counts().sort("label").iter_rows()
         }
 
+    def missing(self) -> list[str]:
+        """The ids of pictures that are not where they should be."""
+        return [
+            id_
+            for id_, path in self.table.select("id", "path").iter_rows()
+            if not os.path.isfile(path)  # noqa: PTH113 (a Path a row is slow)
+        ]
+
     def with_table(self, table: pl.DataFrame, *notes: str) -> "Samples":
         """The same source with another table, and perhaps more to tell."""
         return replace(self, table=table, notes=(*self.notes, *notes))

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from handlens.base.files import room_on_disk
-from handlens.base.progress import progress, say
+from handlens.base.files import in_turn, room_on_disk
+from handlens.base.progress import progress
 from handlens.data.sides import Shot
 
 MAGIC = b"handlens"
@@ -89,17 +88,9 @@ class Store(ABC):
         """Be the one process that adds rows; what another one added meanwhile is known afterwards."""
         with room_on_disk(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say("Another run is computing the same; waiting for it.")
-            lock.acquire()
-        try:
+        with in_turn(self.folder, "Another run is computing the same; waiting for it."):
             self._read_index()
             yield
-        finally:
-            lock.release()
 
     def positions(self, digests: Iterable[str]) -> NDArray[np.int64]:
         """Where the rows of these pictures stand."""

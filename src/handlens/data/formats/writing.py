@@ -160,11 +160,7 @@ def _told(value: object) -> str | None:
 
 
 def _require_pictures(samples: Samples) -> None:
-    missing = [
-        id_
-        for id_, path in samples.table.select("id", "path").iter_rows()
-        if not os.path.isfile(path)  # noqa: PTH113 (a Path a row is slow)
-    ]
+    missing = samples.missing()
     if missing:
         raise Problems(
             f"{len(missing)} of {len(samples)} pictures are not there:",
