@@ -1,7 +1,7 @@
 """Labels that are likely wrong: what has not seen a picture's label says that it is something else.
 
 Two are asked, heads that learned from other pictures, and the labels of the pictures most like it. Measured
-with swapped labels, their mean ranks better than either, and than cleanlab does (benchmarks/data_labels.py).
+with swapped labels, their mean ranks better than either, and than cleanlab does (benchmarks/data.py labels).
 """
 
 from collections import Counter
