@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from handlens import __version__
@@ -18,8 +17,9 @@ from handlens.base.files import write_text
 from handlens.base.parallel import in_order
 from handlens.data.image import open_picture
 from handlens.data.samples import SIDES
+from handlens.report.pages import page_template
 from handlens.report.thumbnails import QUALITY, data_uri
-from handlens.report.words import count, percent, percent_interval
+from handlens.report.words import count
 
 if TYPE_CHECKING:
     from handlens.audit.audit import Audited
@@ -98,17 +98,11 @@ def write_page(audited: "Audited", command: str) -> None:
     wanted = {shown.id for each in told for shown in each.single}
     wanted |= {shown.id for each in told for some in each.sets for shown in some.pictures}
     paths = {id_: Path(path) for id_, path in table.select("id", "path").iter_rows() if id_ in wanted}
-    environment = Environment(
-        loader=PackageLoader("handlens.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "interval": percent_interval, "unbroken": _unbroken}
-    environment.globals |= {"count": count, "titles": TITLES, "colours": COLOURS, "words": WORDS}
     proposals = [row.action for finding in audited.findings for row in finding.rows if row.action]
-    text = environment.get_template("audit.html").render(
+    text = page_template("audit.html").render(
+        titles=TITLES,
+        colours=COLOURS,
+        words=WORDS,
         name_of_data=samples.root.name,
         root=str(samples.root),
         headline=audited.headline(),
@@ -215,8 +209,3 @@ def _shown(id_: str, row: Row | None, facts: dict[str, tuple[str | None, str | N
     to = f" {row.to}" if row and row.action == "relabel?" else ""
     action = row.action + to if row else ""
     return Shown(id_, label or "", side or "", action, row.why if row else "")
-
-
-def _unbroken(text: str) -> str:
-    """A sentence in which no line ends between a number and its per cent sign."""
-    return text.replace(" %", "\u00a0%")

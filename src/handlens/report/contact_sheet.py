@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from handlens.base.files import write_text
 from handlens.data.footage import Row, Video, plain
 from handlens.data.frames import BY_HAND, Cut
+from handlens.report.pages import page_template
 from handlens.report.thumbnails import data_uri
 from handlens.report.words import count
 
@@ -47,14 +46,7 @@ class Strip:
 def write_contact_sheet(cut: Cut, command: Sequence[str]) -> Path:
     """Write the sheet, on several pages where there are many frames; `command` are the words that made it."""
     pages = _pages(cut)
-    environment = Environment(
-        loader=PackageLoader("handlens.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("contact_sheet.html")
+    template = page_template("contact_sheet.html")
     names = [_page_name(number) for number in range(1, len(pages) + 1)]
     for number, (name, strips) in enumerate(zip(names, pages, strict=True), start=1):
         text = template.render(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -23,11 +22,11 @@ from handlens.provenance import Provenance
 from handlens.report import figures
 from handlens.report.cards import cards
 from handlens.report.doubts import SamplesSummary
+from handlens.report.pages import page_template
 from handlens.report.parts import Part, cells, part_of_kinds, parts_of_tasks, summary_of
 from handlens.report.thumbnails import data_uri, thumbnails
 from handlens.report.transfer import Transfer, transfer_of
 from handlens.report.verdict import Verdict, judge, rests_on
-from handlens.report.words import count, percent, percent_interval, points, points_interval
 from handlens.run import RunFolder, file_word
 
 SIDE_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -64,13 +63,14 @@ def write_report(run: RunFolder) -> Path:
     shown = _shown_of_each_class(samples, summary)
     tasks, kinds = parts_of_tasks(metrics, samples), part_of_kinds(metrics, samples)
     _draw_parts(run, tasks, kinds)
-    page = _environment().get_template("report.html")
+    page = page_template("report.html")
     text = page.render(
         run_name=run.name,
         verdict=judge(metrics, provenance, summary, history, compared, _leaked(run)),
         transfer=transfer_of(metrics, provenance, compared) if compared else None,
         side=side,
         side_name=name,
+        side_titles=SIDE_TITLES,
         accuracy=side.figures["accuracy"],
         rests_on=rests_on(side, summary),
         guess=summary.most_frequent(),
@@ -123,25 +123,6 @@ def _compared(run: RunFolder) -> Compared | None:
 def _leaked(run: RunFolder) -> Leaked | None:
     values = run.read_leak()
     return None if values is None else Leaked.parse(values, str(run.leak_path))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("handlens.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "interval": percent_interval, "unbroken": _unbroken}
-    environment.filters |= {"points": points, "points_interval": points_interval}
-    environment.globals |= {"count": count, "side_titles": SIDE_TITLES}
-    return environment
-
-
-def _unbroken(text: str) -> str:
-    """A sentence in which no line ends between a number and its per cent sign."""
-    return text.replace(" %", "\u00a0%")
 
 
 def _shown_of_each_class(samples: pl.DataFrame, summary: SamplesSummary) -> dict[str, list[str]]:

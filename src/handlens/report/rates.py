@@ -3,9 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from handlens.report.figures import BLUE, GREEN, VERMILION, for_page
+from handlens.report.pages import page_template
 from handlens.report.svg import Drawing, Pen, Scale, nice_ticks, span
 
 ALT = "The loss at each learning rate, with the rate to take marked."
@@ -56,9 +55,9 @@ def draw_rates(
 
 def rates_page(svg: bytes, headline: str, sentences: Sequence[str], command: str) -> str:
     """A page with the picture, what it says, and what to add to the command."""
-    loader = PackageLoader("handlens.report")
-    page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("rates.html")
-    return page.render(headline=headline, sentences=sentences, command=command, drawn=for_page(svg, ALT))
+    drawn = for_page(svg, ALT)
+    page = page_template("rates.html")
+    return page.render(headline=headline, sentences=sentences, command=command, drawn=drawn)
 
 
 def _ten_to_the(power: int) -> str:

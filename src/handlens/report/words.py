@@ -30,6 +30,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def unbroken(text: str) -> str:
+    """A sentence in which no line ends between a number and its per cent sign."""
+    return text.replace(" %", "\u00a0%")
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """A few names in quotes; of a long list the first ones and how many follow."""
     shown = [f"“{name}”" for name in names[:most]]

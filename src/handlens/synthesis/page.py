@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageOps
 
 from handlens import __version__
 from handlens.base.files import write_text
 from handlens.data.made import write_picture
+from handlens.report.pages import page_template
 from handlens.report.thumbnails import thumbnails
-from handlens.report.words import count, percent, points, points_interval
 from handlens.synthesis.results import Neighbour, Synthesis, WayResult, kid_interval, kid_words
 from handlens.synthesis.spec import WAYS, WayName
 
@@ -47,18 +46,13 @@ def write_page(
 ) -> None:
     """Write the page and the grid; `pictures` are the files of each way by the names that the result has."""
     ways = [_shown(way, result, pictures[way]) for way in result.ways]
-    loader = PackageLoader("handlens.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": percent, "points": points, "points_interval": points_interval}
-    environment.filters |= {"kid": kid_words, "kid_interval": kid_interval, "unbroken": _unbroken}
-    environment.globals |= {"count": count}
-    page = environment.get_template("synthesis.html").render(
+    page = page_template("synthesis.html").render(
         result=result,
         ways=ways,
         chosen=ways[0],
         words=WAYS,
+        kid=kid_words,
+        kid_interval=kid_interval,
         notes=notes,
         folder=folder.name,
         version=__version__,
@@ -93,8 +87,3 @@ def _shown(way: WayName, result: Synthesis, pictures: Mapping[str, Path]) -> Sho
     made = thumbnails(pictures[name] for name in names)
     uris = {name: made[pictures[name]] for name in names if pictures[name] in made}
     return Shown(way, WAYS[way], found, neighbours, dropped, uris)
-
-
-def _unbroken(text: str) -> str:
-    """A sentence in which no line ends between a number and its per cent sign."""
-    return text.replace(" %", "\u00a0%")

@@ -183,6 +183,8 @@ def test_every_check_says_something(tmp_path: Path) -> None:
 )
 def test_the_command_that_mends_can_be_copied(tmp_path: Path, command: str, shown: str | None) -> None:
     page = page_of(tmp_path, [found(Row(NAMES[0], "drop"))], command)
+    # A script that looks for a button which is not there would end in an error.
+    assert ("navigator.clipboard" in page.words) == (shown is not None)
     codes = [attributes for tag, attributes in page.tags if attributes.get("id") == "command"]
     assert len(codes) == (shown is not None)
     assert shown is None or shown in page.words

@@ -1,5 +1,5 @@
 "use strict";
-// The page reads well without any of this: it only adds sorting and copying.
+// The page reads well without any of this: it only adds sorting.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   for (const [column, head] of heads.entries()) {
@@ -27,17 +27,3 @@ for (const table of document.querySelectorAll("table.sortable")) {
 function row_is_number(row, column) {
   return "sort" in row.cells[column].dataset;
 }
-const copy = document.getElementById("copy");
-copy.hidden = false;
-copy.addEventListener("click", async () => {
-  const command = document.getElementById("command");
-  try {
-    await navigator.clipboard.writeText(command.textContent);
-  } catch {
-    // Some browsers keep the clipboard from pages that are opened as files; selecting works everywhere.
-    getSelection().selectAllChildren(command);
-    document.execCommand("copy");
-  }
-  copy.textContent = "Copied";
-  setTimeout(() => { copy.textContent = "Copy"; }, 2000);
-});

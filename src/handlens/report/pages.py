@@ -1,0 +1,26 @@
+"""What the templates of all pages share: how they are rendered, and the words that they know."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from handlens.report.words import count, percent, percent_interval, points, points_interval, unbroken
+
+
+def page_template(file: str) -> Template:
+    """One of the templates; what it is not given, it does not pass over in silence."""
+    environment = Environment(
+        loader=PackageLoader("handlens.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "interval": percent_interval, "unbroken": unbroken}
+    environment.filters |= {"points": points, "points_interval": points_interval}
+    environment.globals |= {"count": count, "name": name}
+    return environment.get_template(file)
+
+
+def name(text: str) -> Markup:
+    """A name that a user gave, apart from the text around it: it may be written from right to left."""
+    return Markup("<bdi>{}</bdi>").format(text)
