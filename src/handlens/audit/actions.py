@@ -16,6 +16,7 @@ import polars as pl
 from handlens.audit.finding import Finding
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError, Problems
+from handlens.base.joined import Joined
 from handlens.data.derived import PARENT_DIGEST, derived_rows
 from handlens.data.samples import Samples, join_names
 from handlens.data.walk import absolute
@@ -239,24 +240,14 @@ def _lines(samples: Samples) -> dict[str, tuple[str, ...]]:
 def _groups(group_of: Mapping[str, str], actions: Sequence[Action]) -> dict[str, str]:
     """The group of each picture: whole groups join, under the name that the table gives them."""
     # Names of the table stand apart, so that they join nothing by being called like another group.
-    parent: dict[tuple[str, bool], tuple[str, bool]] = {}
-
-    def top(name: tuple[str, bool]) -> tuple[str, bool]:
-        parent.setdefault(name, name)
-        while parent[name] != name:
-            # Halving the way keeps later look-ups short.
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
+    joined: Joined[tuple[str, bool]] = Joined()
     own = set(group_of.values())
     for action in actions:
         if action.action == GROUP:
             # A name of the table that is a group's means that group.
-            named = (action.to, action.to not in own)
-            one, other = sorted((top((group_of[action.id], False)), top(named)), key=_told_first)
-            parent[other] = one
-    return {id_: top((group, False))[0] for id_, group in group_of.items()}
+            joined.join((group_of[action.id], False), (action.to, action.to not in own))
+    called = {name: min(names, key=_told_first)[0] for names in joined.sets() for name in names}
+    return {id_: called.get((group, False), group) for id_, group in group_of.items()}
 
 
 def _told_first(name: tuple[str, bool]) -> tuple[bool, str]:

@@ -4,42 +4,23 @@ One reduced decoding a picture; what was found is remembered by the file's conte
 """
 
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageChops, ImageFile, JpegImagePlugin
 
-from handlens.base.files import cache_folder
-from handlens.base.parallel import in_order
-from handlens.base.progress import progress
-from handlens.base.remembered import Remembered
-from handlens.data.image import (
-    PIXEL_LIMIT,
-    UnreadablePicture,
-    open_file,
-    orientation,
-    reduce,
-    rgb,
-    turned,
-    undecoded,
-)
+from handlens.data.by_content import Keeping, as_scanned, find_by_content
+from handlens.data.image import PIXEL_LIMIT, UnreadablePicture, orientation, reduce, rgb, turned
 from handlens.data.scan import FileFacts
 from handlens.data.screening import BURNT_OUT, DEEP_SHADOW, LOOKED_AT, reduced
 
 Levels = NDArray[np.float32]
 
 SIDES = ("left", "right", "top", "bottom")
-
-# Raised when looks come to mean something else: what older versions remembered is then left alone.
-_VERSION = 1
-_BATCH = 256
-_ASKED_AT_ONCE = 500
 
 _BORDER = 0.03
 """How wide the border is, as a share of the short side."""
@@ -140,45 +121,27 @@ def looks(
     facts: Sequence[FileFacts], pixel_limit: int = PIXEL_LIMIT, cache: Path | None = None
 ) -> list[Look | None]:
     """How scanned files look, in their order; none where a file is no longer what was scanned."""
-    found: dict[str, Look | None] = {}
-    with _memory(cache) as memory, progress("Looking at pictures", len(facts)) as advance:
-        found.update(_known(memory, list({fact.digest for fact in facts})))
-        unknown = list({fact.digest: fact for fact in facts if fact.digest not in found}.values())
-        advance(len(facts) - len(unknown))
-
-        def looked(fact: FileFacts) -> tuple[str, Look | None]:
-            return fact.digest, look(fact, pixel_limit)
-
-        new: list[tuple[str, str]] = []
-        for content, seen in in_order(looked, unknown):
-            found[content] = seen
-            advance(1)
-            if seen is not None:
-                new.append((content, json.dumps(asdict(seen))))
-            if len(new) == _BATCH:
-                _remember(memory, new)
-                new = []
-        _remember(memory, new)
-    return [found[fact.digest] for fact in facts]
+    found: dict[str, Look] = {}
+    files = {fact.digest: fact for fact in facts}
+    find_by_content(
+        lambda fact: look(fact, pixel_limit), files, _KEEPING, "Looking at pictures", found.__setitem__, cache
+    )
+    return [found.get(fact.digest) for fact in facts]
 
 
 def look(fact: FileFacts, pixel_limit: int = PIXEL_LIMIT) -> Look | None:
     """How one file looks; none where it is no longer what was scanned."""
     try:
-        with open_file(fact.path) as stream:
-            status = os.fstat(stream.fileno())
-            if (status.st_size, status.st_mtime_ns) != (fact.size_bytes, fact.modified_ns):
-                return None
-            with undecoded(stream, pixel_limit) as picture:
-                # Only before decoding: it takes the tables and tags away from some formats.
-                steps, colour_steps = _quantisers(picture)
-                sampling = JpegImagePlugin.get_sampling(picture) if steps else -1
-                progressive = bool(picture.info.get("progressive"))
-                origin = _origin(picture)
-                reduce(picture, LOOKED_AT // 2)
-                picture.load()
-                grid = 1.0 if steps else _grid(picture)
-                small = turned(reduced(rgb(picture)), orientation(picture))
+        with as_scanned(fact, pixel_limit) as picture:
+            # Only before decoding: it takes the tables and tags away from some formats.
+            steps, colour_steps = _quantisers(picture)
+            sampling = JpegImagePlugin.get_sampling(picture) if steps else -1
+            progressive = bool(picture.info.get("progressive"))
+            origin = _origin(picture)
+            reduce(picture, LOOKED_AT // 2)
+            picture.load()
+            grid = 1.0 if steps else _grid(picture)
+            small = turned(reduced(rgb(picture)), orientation(picture))
     except UnreadablePicture:
         return None
     saved = Saved(steps, colour_steps, int(sampling), progressive, grid)
@@ -350,25 +313,15 @@ def _text(value: object) -> str:
     return value.encode("utf-8", errors="replace").decode().replace("\0", " ").strip()[:80]
 
 
-def _known(memory: Remembered, contents: Sequence[str]) -> Iterator[tuple[str, Look]]:
-    for first in range(0, len(contents), _ASKED_AT_ONCE):
-        asked = contents[first : first + _ASKED_AT_ONCE]
-        marks = ", ".join("?" * len(asked))
-        # The marks are question marks alone.
-        query = f"SELECT digest, look FROM looks WHERE digest IN ({marks})"  # noqa: S608
-        for content, text in memory.rows(query, asked):
-            values = json.loads(text)
-            border = {name: tuple(sides) for name, sides in values["border"].items()}
-            light, saved, origin = values["light"], values["saved"], values["origin"]
-            yield str(content), Look(Light(**light), Border(**border), Saved(**saved), Origin(**origin))
+def _written(seen: Look) -> str:
+    return json.dumps(asdict(seen))
 
 
-def _remember(memory: Remembered, new: Sequence[tuple[str, str]]) -> None:
-    memory.write("INSERT OR REPLACE INTO looks VALUES (?, ?)", new)
+def _read(text: str) -> Look:
+    values = json.loads(text)
+    border = {name: tuple(sides) for name, sides in values["border"].items()}
+    light, saved, origin = values["light"], values["saved"], values["origin"]
+    return Look(Light(**light), Border(**border), Saved(**saved), Origin(**origin))
 
 
-def _memory(folder: Path | None) -> Remembered:
-    folder = folder or cache_folder() / "audit"
-    # Another Pillow may decode a file differently.
-    path = folder / f"looks-{_VERSION}-pillow-{PIL.__version__}.sqlite3"
-    return Remembered(path, "CREATE TABLE IF NOT EXISTS looks (digest TEXT PRIMARY KEY, look TEXT)")
+_KEEPING = Keeping(folder="audit", table="looks", column="look", version=1, write=_written, read=_read)

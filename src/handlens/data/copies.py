@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from handlens.base.joined import Joined
 from handlens.base.spec import Spec
 from handlens.data.groups import GroupSpec, assign_groups
 from handlens.data.image import PIXEL_LIMIT
@@ -239,26 +240,14 @@ def _clusters(links: Iterable[_Link]) -> Iterator[Cluster]:
 
     The strongest links that connect all (Kruskal 1956) also hold the ways whose weakest link is strongest.
     """
-    parent: dict[int, int] = {}
+    joined: Joined[int] = Joined()
     neighbours: dict[int, list[_Link]] = defaultdict(list)
-
-    def top(row: int) -> int:
-        parent.setdefault(row, row)
-        while parent[row] != row:
-            # Halving the way keeps later look-ups short.
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
     for link in sorted(links, key=lambda link: link.weakness):
-        one, other = top(link.first), top(link.second)
-        if one != other:
-            # The smallest row is on top.
-            parent[max(one, other)] = min(one, other)
+        if joined.join(link.first, link.second):
             neighbours[link.first].append(link)
             back = _Link(link.second, link.first, link.kind, inverse(link.orientation), link.similarity)
             neighbours[link.second].append(back)
-    for row in sorted(row for row in parent if parent[row] == row):
+    for row in sorted(min(rows) for rows in joined.sets()):
         yield Cluster(tuple(sorted(_reached(row, neighbours), key=lambda member: member.row)))
 
 

@@ -4,30 +4,16 @@ The thumbnail is taken from one reduced decoding and remembered between runs. Th
 for all eight orientations at once.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from handlens.base.files import cache_folder
-from handlens.base.parallel import in_order
-from handlens.base.progress import progress
-from handlens.base.remembered import Remembered
-from handlens.data.image import (
-    PIXEL_LIMIT,
-    UnreadablePicture,
-    open_file,
-    orientation,
-    reduce,
-    rgb,
-    turned,
-    undecoded,
-)
+from handlens.data.by_content import Keeping, as_scanned, find_by_content
+from handlens.data.image import PIXEL_LIMIT, UnreadablePicture, orientation, reduce, rgb, turned
 from handlens.data.scan import FileFacts
 
 Levels = NDArray[np.uint8]
@@ -43,14 +29,8 @@ FREQUENCIES = 11
 HASH_BITS = 256
 """Two a wave, filled up with zeros to what processors count at once."""
 
-# Raised when thumbnails come to be taken differently: what older versions remembered is then left alone.
-_VERSION = 1
-
 # A reduced JPEG keeps twice the pixels that are needed, as for the views.
 _MARGIN = 2
-
-_BATCH = 256
-_ASKED_AT_ONCE = 500
 
 # Of waves whose amplitudes come to fewer levels a pixel than this, nothing is left but rounding.
 _PLAINEST = 0.3
@@ -77,46 +57,31 @@ def thumbnails(
         if found.problem is None:
             places.setdefault(found.digest, []).append(place)
 
-    def put(content: str, thumbnail: Levels | None) -> None:
-        if thumbnail is not None:
-            levels[places[content]] = thumbnail
-            seen[places[content]] = True
+    def put(content: str, thumbnail: Levels) -> None:
+        levels[places[content]] = thumbnail
+        seen[places[content]] = True
 
-    with _memory(cache) as memory, progress("Fingerprints", len(places)) as advance:
-        for content, thumbnail in _known(memory, tuple(places)):
-            put(content, thumbnail)
-        unknown = [where[0] for where in places.values() if not seen[where[0]]]
-        advance(len(places) - len(unknown))
-
-        def taken(place: int) -> tuple[str, Levels | None]:
-            return facts[place].digest, grey(facts[place], SIDE, pixel_limit)
-
-        new: list[tuple[str, bytes]] = []
-        for content, taken_now in in_order(taken, unknown):
-            put(content, taken_now)
-            advance(1)
-            if taken_now is not None:
-                new.append((content, taken_now.tobytes()))
-            if len(new) == _BATCH:
-                new = _remember(memory, new)
-        _remember(memory, new)
+    find_by_content(
+        lambda found: grey(found, SIDE, pixel_limit),
+        {content: facts[where[0]] for content, where in places.items()},
+        _KEEPING,
+        "Fingerprints",
+        put,
+        cache,
+    )
     return Thumbnails(levels, seen)
 
 
 def grey(found: FileFacts, side: int, pixel_limit: int = PIXEL_LIMIT) -> Levels | None:
     """A picture squashed to (side, side) grey levels, upright; None if it is no longer what was scanned."""
     try:
-        with open_file(found.path) as stream:
-            status = os.fstat(stream.fileno())
-            if (status.st_size, status.st_mtime_ns) != (found.size_bytes, found.modified_ns):
-                return None
-            with undecoded(stream, pixel_limit) as picture:
-                covered = reduce(picture, side * _MARGIN)
-                picture.load()
-                turn = orientation(picture)
-                shades = picture if picture.mode == "L" else rgb(picture).convert("L")
-                # Neither the ringing of sharper filters nor the jagged weights of plain averages.
-                squashed = shades.resize((side, side), Image.Resampling.HAMMING, (0.0, 0.0, *covered))
+        with as_scanned(found, pixel_limit) as picture:
+            covered = reduce(picture, side * _MARGIN)
+            picture.load()
+            turn = orientation(picture)
+            shades = picture if picture.mode == "L" else rgb(picture).convert("L")
+            # Neither the ringing of sharper filters nor the jagged weights of plain averages.
+            squashed = shades.resize((side, side), Image.Resampling.HAMMING, (0.0, 0.0, *covered))
     except UnreadablePicture:
         return None
     return np.array(turned(squashed, turn))
@@ -146,31 +111,14 @@ def hashes(waves: Coefficients, shared: Coefficients) -> Codes:
     return np.packbits(bits, axis=1)
 
 
-def _known(memory: Remembered, contents: Sequence[str]) -> list[tuple[str, Levels]]:
-    found = []
-    for first in range(0, len(contents), _ASKED_AT_ONCE):
-        asked = contents[first : first + _ASKED_AT_ONCE]
-        marks = ", ".join("?" * len(asked))
-        # The marks are question marks alone.
-        query = f"SELECT digest, levels FROM thumbnails WHERE digest IN ({marks})"  # noqa: S608
-        found += [
-            (str(content), np.frombuffer(levels, np.uint8).reshape(SIDE, SIDE))
-            for content, levels in memory.rows(query, asked)
-        ]
-    return found
-
-
-def _remember(memory: Remembered, new: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """Write what is new, and begin anew."""
-    memory.write("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", new)
-    return []
-
-
-def _memory(folder: Path | None) -> Remembered:
-    folder = folder or cache_folder() / "fingerprints"
-    # Another Pillow may decode a file differently.
-    path = folder / f"thumbnails-{_VERSION}-pillow-{PIL.__version__}.sqlite3"
-    return Remembered(path, "CREATE TABLE IF NOT EXISTS thumbnails (digest TEXT PRIMARY KEY, levels BLOB)")
+_KEEPING = Keeping(
+    folder="fingerprints",
+    table="thumbnails",
+    column="levels",
+    version=1,
+    write=np.ndarray.tobytes,
+    read=lambda kept: np.frombuffer(kept, np.uint8).reshape(SIDE, SIDE),
+)
 
 
 def _cosines() -> Coefficients:

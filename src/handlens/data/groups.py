@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
+from handlens.base.joined import Joined
 from handlens.base.spec import Spec
 from handlens.data.derived import derived_rows, follow_parents
 from handlens.data.samples import Samples, join_names
@@ -166,17 +167,9 @@ def _unmatched(samples: Samples, found: Sequence[str | None], why: str) -> list[
 
 def _merged(groups: Sequence[str], same: Iterable[Sequence[int]]) -> list[str]:
     """Join groups that share a set of rows; a joined group has the smallest of the names."""
-    parent = {group: group for group in groups}
-
-    def top(group: str) -> str:
-        while parent[group] != group:
-            # Halving the way keeps later look-ups short.
-            parent[group] = parent[parent[group]]
-            group = parent[group]
-        return group
-
+    joined: Joined[str] = Joined()
     for rows in same:
-        tops = {top(groups[row]) for row in rows}
-        for each in tops:
-            parent[each] = min(tops)
-    return [top(group) for group in groups]
+        for row in rows:
+            joined.join(groups[rows[0]], groups[row])
+    smallest = {group: min(together) for together in joined.sets() for group in together}
+    return [smallest.get(group, group) for group in groups]

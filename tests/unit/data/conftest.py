@@ -8,6 +8,12 @@ from PIL import Image
 
 
 @pytest.fixture
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is remembered between runs."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
 def write_picture() -> Callable[[Path], Path]:
     """Write a tiny picture under any name, whatever its suffix."""
 

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image, ImageEnhance
-from test_fingerprints import exif, keep, texture
+from saved import exif, keep
+from test_fingerprints import texture
 
 from handlens.base.errors import HandlensError
 from handlens.data import near, neighbours
@@ -40,11 +41,6 @@ ALTERATIONS: dict[str, Alter] = {
     "duller": lambda picture: ImageEnhance.Contrast(picture).enhance(0.6),
     "grey": lambda picture: picture.convert("L"),
 }
-
-
-@pytest.fixture
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 def copies_of(paths: Sequence[Path], cache: Path, spec: CopySpec | None = None, **options: object) -> Copies:

@@ -1,6 +1,5 @@
 """Thumbnails, hashes and the eight orientations."""
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +12,7 @@ import imagehash
 import numpy as np
 import pytest
 from PIL import Image
+from saved import exif, keep
 from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 
@@ -21,8 +21,6 @@ from handlens.data.fingerprints import FREQUENCIES, SIDE, coefficients, grey, ha
 from handlens.data.image import turned
 from handlens.data.orientations import ORIENTATIONS, WORDS, after, inverse, turn, turn_frequencies
 from handlens.data.scan import scan
-
-LONG_AGO = 1_600_000_000
 
 
 @lru_cache(maxsize=64)
@@ -36,25 +34,6 @@ def texture(seed: int, width: int = 200, height: int = 160) -> Image.Image:
         )
         bands.append(128 + 45 * field / field.std())
     return Image.fromarray(np.stack(bands, -1).clip(0, 255).astype(np.uint8))
-
-
-def keep(picture: Image.Image, path: Path, **how: object) -> Path:
-    """Save with an old time stamp: facts of files just written are not remembered."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **how)
-    os.utime(path, (LONG_AGO, LONG_AGO))
-    return path
-
-
-def exif(orientation: int) -> Image.Exif:
-    tags = Image.Exif()
-    tags[274] = orientation
-    return tags
-
-
-@pytest.fixture
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 # Orientations

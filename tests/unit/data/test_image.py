@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from saved import exif
 
 from handlens.base.errors import HandlensError
 from handlens.data.image import (
@@ -242,12 +243,6 @@ STORED = {
     7: lambda upright: np.rot90(upright, 2).transpose(1, 0, 2),
     8: lambda upright: np.rot90(upright, -1),
 }
-
-
-def exif(orientation: int) -> Image.Exif:
-    tags = Image.Exif()
-    tags[274] = orientation
-    return tags
 
 
 @pytest.mark.parametrize("orientation", STORED)

@@ -10,17 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from saved import LONG_AGO, exif, keep
 
 from handlens.data import scan as scan_module
 from handlens.data.scan import FileFacts, same_pixels, scan
 
 COLOURS = np.random.default_rng(3).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-LONG_AGO = 1_600_000_000
-
-
-@pytest.fixture
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 def photograph(seed: int = 0, width: int = 640, height: int = 480) -> Image.Image:
@@ -31,19 +26,6 @@ def photograph(seed: int = 0, width: int = 640, height: int = 480) -> Image.Imag
     ]
     pixels = np.stack(bands, axis=-1) + rng.normal(0, 9, (height, width, 3))
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-
-
-def keep(picture: Image.Image, path: Path, **how: object) -> Path:
-    """Save a picture with an old time stamp, because facts of files just written are not remembered."""
-    picture.save(path, **how)
-    os.utime(path, (LONG_AGO, LONG_AGO))
-    return path
-
-
-def exif(orientation: int) -> Image.Exif:
-    tags = Image.Exif()
-    tags[274] = orientation
-    return tags
 
 
 def one(path: Path, cache: Path) -> FileFacts:
