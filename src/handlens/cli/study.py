@@ -1,0 +1,168 @@
+"""Many runs that differ in named ways."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from handlens.base.errors import HandlensError
+from handlens.cli.app import app
+from handlens.cli.options import (
+    ClassNames,
+    Format,
+    GroupColumn,
+    GroupLevel,
+    GroupPattern,
+    Json,
+    Label,
+    Settings,
+    group_settings,
+)
+from handlens.cli.runs import command_line
+
+if TYPE_CHECKING:
+    from handlens.study.spec import StudySpec
+    from handlens.study.study import Study
+
+REPORT = "report"
+GIVEN = "[FILE] [DATA] | report FOLDER"
+
+
+@app.command()
+def study(
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar=GIVEN,
+            help="A study's YAML file and the pictures; the pictures alone with --recipes; or the word "
+            "'report' and the folder of a study, which shows its table again.",
+        ),
+    ],
+    recipes: Annotated[
+        str | None,
+        typer.Option("--recipes", help="Without a file: recipes to put beside each other, as quick,careful."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Trainings of each row, with seeds from 0.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", min=2, help="Cross-validation with so many parts.")
+    ] = None,
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The study's folder; without it studies/<data>-<study>."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", "-p", min=1, help="Runs at once, which share the cores.")
+    ] = 1,
+    on: Annotated[
+        Literal["local", "ray"],
+        typer.Option("--on", help="This machine, or the Ray cluster that RAY_ADDRESS names."),
+    ] = "local",
+    figure: Annotated[
+        str, typer.Option("--figure", help="The figure that the effects of an ablation are told in.")
+    ] = "accuracy",
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    form: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe in many named ways, or several recipes, and put the results into one table.
+
+    Every run is a folder as 'handlens train' leaves it. Given again after a stop, or with more in the file,
+    the same command runs what is missing. A run that fails is a row that says why; the others go on.
+    """
+    from handlens.data.samples import Samples
+    from handlens.study.study import run_study
+
+    if given[0] == REPORT:
+        _show_again(given[1:], figure, as_json)
+        return
+    spec, data = _spec_and_data(given, recipes, seeds, folds)
+    extra = [*(settings or []), *group_settings(group, group_level, group_column)]
+    folder = out or Path("studies") / f"{Path(data).stem}-{spec.name}"
+    done = run_study(
+        spec,
+        lambda tasks: Samples.read(data, format=form, label=label, class_names=class_names, tasks=tasks),
+        folder,
+        on=on if on == "ray" else "here" if processes == 1 else "processes",
+        processes=processes,
+        settings=extra,
+        command=command_line(folder),
+    )
+    _show(done, figure, as_json)
+
+
+def _spec_and_data(
+    given: list[str], recipes: str | None, seeds: int | None, folds: int | None
+) -> "tuple[StudySpec, str]":
+    """The study, and where its pictures are."""
+    from handlens.study.spec import StudySpec
+
+    if recipes is not None:
+        if len(given) != 1:
+            raise HandlensError(
+                "With --recipes, give the pictures and nothing else: a file has recipes of its own."
+            )
+        names = [name for name in recipes.split(",") if name]
+        return StudySpec.of_recipes(names, seeds or 1, folds), given[0]
+    if len(given) > 2:
+        raise HandlensError(f"Give a study's file and the pictures, not {len(given)} things.")
+    if not Path(given[0]).is_file():
+        raise HandlensError(
+            f"{given[0]} is not a study's file. To put recipes beside each other without one, add "
+            "--recipes quick,careful."
+        )
+    spec = StudySpec.load(Path(given[0])).changed(seeds, folds)
+    data = given[1] if len(given) == 2 else spec.pictures
+    if data is None:
+        raise HandlensError(
+            f"{given[0]} does not name its pictures. Give them behind it, or write 'pictures:' into it."
+        )
+    return spec, data
+
+
+def _show_again(given: list[str], figure: str, as_json: bool) -> None:
+    """The table of a study as it is."""
+    from handlens.study.study import open_study
+
+    if len(given) != 1:
+        raise HandlensError("Behind 'report', give the folder of one study.")
+    _show(open_study(Path(given[0])), figure, as_json)
+
+
+def _show(done: "Study", figure: str, as_json: bool) -> None:
+    """The table, the effects where parts are ablated, and how the study stands; 2 where a run failed."""
+    from handlens import terminal
+    from handlens.evaluate.significance import TEST
+    from handlens.study.effects import effects_of
+    from handlens.study.table import reasons_of, table_of
+
+    lines = table_of(done)
+    told = effects_of(done, figure) if done.spec.ablate and done.num("done") else None
+    if as_json:
+        values: dict[str, Any] = {"study": str(done.folder.path), "cells": [line.as_json() for line in lines]}
+        terminal.print_json(values | ({"effects": told.model_dump(mode="json")} if told else {}))
+    else:
+        figures = dict.fromkeys(name for line in lines for name in line.figures)
+        columns = ("run", "state", *(words for name in figures for words in (name, "95 % interval")))
+        terminal.print_table(columns, [line.words(list(figures)) for line in lines])
+        if told:
+            columns = ("effect on " + told.figure, "value", "95 % interval", "p, Holm", "verdict")
+            terminal.print_table(columns, [each.words for each in told.effects])
+            terminal.print_line(f"Intervals and p values: {TEST}.")
+        for note in (*(told.notes if told else ()), *reasons_of(done)):
+            terminal.print_line(f"- {note}")
+        terminal.print_line(_standing(done))
+    if done.num("failed"):
+        raise typer.Exit(2)
+
+
+def _standing(done: "Study") -> str:
+    """How far the study is."""
+    counted = [f"{done.num(state)} {state}" for state in ("done", "failed", "waiting") if done.num(state)]
+    return f"{', '.join(counted)} of {len(done.cells)} runs. Study: {done.folder.path}"
