@@ -23,7 +23,17 @@ def train(
         recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
         samples = samples if isinstance(samples, Samples) else Samples.read(samples, tasks=recipe.data.tasks)
         folder = Path(out) if out is not None else distributed.from_main(run_folder_for(samples, recipe))
-        return TrainedRun(run_recipe(recipe, samples, folder).path)
+        return with_maps(run_recipe(recipe, samples, folder))
+
+
+def with_maps(run: RunFolder) -> TrainedRun:
+    """A finished run, whose report shows what misled it."""
+    from handlens.explain.gallery import map_mistakes
+
+    trained = TrainedRun(run.path)
+    if distributed.is_main():
+        map_mistakes(trained)
+    return trained
 
 
 def load_run(folder: Path | str) -> TrainedRun:

@@ -24,6 +24,7 @@ def demo(
 
     The report also says what the weights in the package were worth, beside the same with random ones.
     """
+    from handlens.api import with_maps
     from handlens.demo import run_demo
     from handlens.training import distributed
 
@@ -31,6 +32,7 @@ def demo(
         run = run_demo(out, seed, command_line())
         if distributed.is_main():
             show_run(run.path, as_json)
+        with_maps(run)
 
 
 @app.command()

@@ -13,17 +13,19 @@ from handlens.explain.overlay import laid_over
 from handlens.explain.page import jpeg_of
 from handlens.explain.spec import ExplainSpec
 from handlens.report.html import write_report
-from handlens.report.mistakes import map_name, mistakes_of
+from handlens.report.mistakes import map_name, maps_of, mistakes_of
 from handlens.run import RunFolder
 
 
 def map_mistakes(trained: Trained, spec: ExplainSpec | None = None) -> int:
     """Draw what spoke for the wrong class on each mistake, and write the report again; gives how many.
 
-    Where there is no mistake, no picture any more or no map in the network, the report stays as it is.
+    Where there is no mistake, no picture any more or no map in the network, the report stays as it is, and
+    so it does where it has its maps already.
     """
     run = trained.folder
-    if not mistakes_of(Predictions.read(run.predictions_path(judged_side(trained.metrics)))):
+    mistakes = mistakes_of(Predictions.read(run.predictions_path(judged_side(trained.metrics))))
+    if len(maps_of(run, mistakes)) == len(mistakes):
         return 0
     subjects, _ = readable(trained, its_mistakes(trained).subjects)
     if not subjects:
