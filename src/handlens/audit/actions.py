@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from handlens.audit.finding import Finding
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError, Problems
 from handlens.base.joined import Joined
-from handlens.data.derived import PARENT_DIGEST, derived_rows
+from handlens.data.derived import parents_of
 from handlens.data.samples import Samples, join_names
 from handlens.data.walk import absolute
 from handlens.report.words import count
@@ -132,23 +133,21 @@ def apply(samples: Samples, actions: Sequence[Action], relabel: bool = False) ->
     _require_known(samples, actions)
     table = samples.table
     ids = table["id"].to_list()
-    line = _lines(samples)
     labels = _labels(samples, actions, relabel)
     dropped = {action.id for action in actions if action.action == DROP}
     groups = _groups(dict(zip(ids, table["group"].to_list(), strict=True)), actions)
-    # What was made from a picture goes with it, and bears its label.
-    kept = np.array([dropped.isdisjoint(line[id_]) for id_ in ids], dtype=bool)
+    parents = parents_of(samples)
+    kept = _kept(parents, [id_ not in dropped for id_ in ids])
     if not kept.any():
         raise HandlensError(
             f"Nothing would be left of {len(ids)} pictures. Clear the action of those to keep in the table."
         )
-    changed = {
-        id_: labels[named] for id_ in ids if (named := next(filter(labels.get, line[id_]), None)) is not None
-    }
+    named = {row: labels[id_] for row, id_ in enumerate(ids) if id_ in labels}
+    changed = _changed(parents, kept, table["label"].to_list(), named)
 
     def relabelled(column: str) -> pl.Series:
-        old = zip(ids, table[column].cast(pl.String).to_list(), strict=True)
-        return pl.Series(column, [changed.get(id_, label) for id_, label in old], dtype=pl.String)
+        old = table[column].cast(pl.String).to_list()
+        return pl.Series(column, [changed.get(row, label) for row, label in enumerate(old)], dtype=pl.String)
 
     # The column that the label was read from would otherwise bring the old one back.
     columns = {"label", samples.label_name} & set(table.columns) if changed else set()
@@ -218,23 +217,41 @@ def _labels(samples: Samples, actions: Sequence[Action], relabel: bool) -> dict[
     return labels
 
 
-def _lines(samples: Samples) -> dict[str, tuple[str, ...]]:
-    """Each picture with those that it was made from, itself first."""
-    table = samples.table
-    ids = table["id"].to_list()
-    parent: dict[str, str] = {}
-    if {PARENT_DIGEST, "digest"} <= set(table.columns):
-        by_content = dict(zip(table["digest"].to_list(), ids, strict=True))
-        rows = zip(ids, table[PARENT_DIGEST].to_list(), derived_rows(samples), strict=True)
-        parent = {id_: by_content[of] for id_, of, made in rows if made and of in by_content}
+def _kept(parents: Sequence[Sequence[int]], stays: Sequence[bool]) -> NDArray[np.bool_]:
+    """Which pictures are left: what was made from a picture goes with it.
 
-    def line(id_: str) -> tuple[str, ...]:
-        found = [id_]
-        while (above := parent.get(found[-1])) is not None and above not in found:
-            found.append(above)
-        return tuple(found)
+    Where that one is there as several files, it goes with the last of them.
+    """
+    kept = np.array(stays, dtype=bool)
+    while gone := [
+        row for row, above in enumerate(parents) if kept[row] and above and not kept[[*above]].any()
+    ]:
+        kept[gone] = False
+    return kept
 
-    return {id_: line(id_) for id_ in ids}
+
+def _changed(
+    parents: Sequence[Sequence[int]],
+    kept: NDArray[np.bool_],
+    labels: Sequence[str | None],
+    named: Mapping[int, str],
+) -> dict[int, str]:
+    """The label of each picture that gets a new one: what was made from a picture bears its label.
+
+    Where that one is there as several files, these have to agree: a label that is taken from one of them
+    while another one keeps its own says nothing about what was made before either was mended.
+    """
+    changed = dict(named)
+
+    def told(row: int) -> str | None:
+        """What the files say that a picture was made from, if any of them has got a new label."""
+        above = [each for each in parents[row] if kept[each]]
+        said = {changed.get(each, labels[each]) for each in above}
+        return said.pop() if len(said) == 1 and not changed.keys().isdisjoint(above) else None
+
+    while more := {row: new for row in range(len(labels)) if row not in changed and (new := told(row))}:
+        changed |= more
+    return changed
 
 
 def _groups(group_of: Mapping[str, str], actions: Sequence[Action]) -> dict[str, str]:

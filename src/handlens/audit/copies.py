@@ -1,7 +1,7 @@
 """Copies as findings: what is there more than once, and what follows for groups and labels."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 
 from handlens.audit.finding import Finding, Row, Subject
@@ -29,30 +29,35 @@ def _under_several_labels(subject: Subject, found: Copies) -> Iterator[Finding]:
 
     Where they don't and the pictures are the same, nobody can learn from either: both are to be dropped.
     """
-    wrong = divided(subject.samples, found.clusters, "label")
-    exact = [each for each in wrong if each.cluster.kind != "near"]
-    near = [each for each in wrong if each.cluster.kind == "near"]
+    exact = divided(subject.samples, found.identical)
+    same = {name for each in exact for name in each.ids}
+    wrong = divided(subject.samples, found.clusters)
+    # A near copy beside them makes the very same pictures no less grave, but it has a vote.
+    grave = [each for each in wrong if not same.isdisjoint(each.ids)]
+    near = [each for each in wrong if same.isdisjoint(each.ids)]
     if exact:
-        yield Finding(
-            CHECK, "must", f"The same picture stands under different labels{_times(exact)}", *_both(exact)
-        )
+        title = f"The same picture stands under different labels{_times(exact)}"
+        yield Finding(CHECK, "must", title, _told(exact), _contradicting(grave, same))
     if near:
         title = f"Nearly the same picture stands under different labels{_times(near)}"
-        yield Finding(CHECK, "should", title, *_both(near))
+        yield Finding(CHECK, "should", title, _told(near), _contradicting(near, same))
 
 
-def _both(wrong: Sequence[DividedCopies]) -> tuple[str, tuple[Row, ...]]:
-    told = " ".join(each.sentence() for each in wrong[:3])
-    rows = tuple(row for each in wrong for row in _contradicting(each))
-    return f"No model can be right on both. {told}", rows
+def _told(wrong: Sequence[DividedCopies]) -> str:
+    return " ".join(["No model can be right on both.", *(each.sentence() for each in wrong[:3])])
 
 
-def _contradicting(each: DividedCopies) -> Iterator[Row]:
+def _contradicting(wrong: Sequence[DividedCopies], same: Set[str]) -> tuple[Row, ...]:
+    return tuple(row for each in wrong for row in _proposed(each, same))
+
+
+def _proposed(each: DividedCopies, same: Set[str]) -> Iterator[Row]:
+    """What is to become of contradicting copies; those in `same` contradict the very same picture."""
     votes = Counter(each.values).most_common()
     most = votes[0][0] if votes[0][1] > votes[1][1] else None
     for name, label in zip(each.ids, each.values, strict=True):
         others = _others(name, each.ids)
-        if most is None and each.cluster.kind != "near":
+        if most is None and name in same:
             yield Row(name, "drop", beside=others, why=f"labelled {label}, the same picture is not")
         elif most is None or label == most:
             yield Row(name, beside=others, why=f"labelled {label}, a copy is not")

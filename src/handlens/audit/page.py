@@ -54,6 +54,7 @@ NOTHING = {
 """What is said of a check that found nothing."""
 NO_SPLIT = "There is no split that could leak. Give one with --split, or audit a manifest that has sides."
 NO_TRIAL = f"None was sought: fewer than two classes have {count(FEWEST_GROUPS, 'group')}."
+NONE_DRAWN = "None was sought: of fewer than two classes groups could be drawn."
 NOT_QUICKLY = "Not looked for in a quick audit."
 
 
@@ -117,7 +118,7 @@ def write_page(audited: "Audited", command: str) -> None:
         tried={
             words: [each for each in audited.shortcuts if each.of == of] for of, words in QUESTIONS.items()
         },
-        left_out=shortcuts.left_out(audited.classes),
+        left_out=shortcuts.left_out(audited.classes, audited.shortcuts),
         classes=audited.classes,
         sides=[side for side in SIDES if any(side in each.by_side for each in audited.classes)],
         proposals={action: proposals.count(action) for action in ("drop", "group together", "relabel?")},
@@ -136,7 +137,8 @@ def _nothing(audited: "Audited") -> dict[str, str]:
     if "leak" in said and not audited.checked.samples.is_split:
         said["leak"] = NO_SPLIT
     if "shortcuts" in said and not audited.shortcuts:
-        said["shortcuts"] = NO_TRIAL
+        enough = [each for each in audited.classes if each.groups >= FEWEST_GROUPS]
+        said["shortcuts"] = NONE_DRAWN if len(enough) > 1 else NO_TRIAL
     if "labels" in said and audited.quick:
         said["labels"] = NOT_QUICKLY
     return said

@@ -1,13 +1,13 @@
 """Shortcuts in words: what stands out among the trials, how grave it is, and how to mend it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from handlens.audit.balance import ClassCount
 from handlens.audit.finding import Finding, Row, Severity
 from handlens.audit.spec import ShortcutsSpec
-from handlens.audit.trials import FEWEST_GROUPS, TOGETHER, Shortcut
+from handlens.audit.trials import FEWEST_DRAWN, FEWEST_GROUPS, TOGETHER, Shortcut
 from handlens.report.words import count, listed, percent, percent_interval
 
 MENDS = {
@@ -109,12 +109,31 @@ def _severity(shortcut: Shortcut, spec: ShortcutsSpec) -> Severity:
     return "must" if shortcut.seen and shortcut.certainty >= spec.nearly_certain else "should"
 
 
-def left_out(classes: Iterable[ClassCount]) -> str:
-    """Which classes no shortcut was sought for, in a sentence; empty if all took part."""
+def left_out(classes: Sequence[ClassCount], measured: Sequence[Shortcut]) -> str:
+    """Which classes and how many pictures took no part in the trials, in sentences; empty if all did."""
     few = [each.label for each in classes if each.groups < FEWEST_GROUPS]
-    if not few:
-        return ""
-    return f"{listed(few)} took no part: {count(FEWEST_GROUPS, 'group')} are needed to judge a class."
+    enough = [each.label for each in classes if each.groups >= FEWEST_GROUPS]
+    told = []
+    if few:
+        told.append(
+            f"{listed(few)} took no part: {count(FEWEST_GROUPS, 'group')} are needed to judge a class."
+        )
+    # Every family of clues is tried on the same pictures.
+    asked = {each.of: each for each in measured}
+    names = asked["class"].names if "class" in asked else ()
+    large = [label for label in enough if label not in names]
+    if large and len(enough) > 1:
+        told.append(
+            f"{listed(large)} took no part: of groups so large, fewer than {FEWEST_DRAWN} are among the "
+            "pictures that are drawn (shortcuts.most_pictures)."
+        )
+    told += [
+        f"To tell the {of}, {each.figure.n:,} of {each.figure.n + each.not_drawn:,} pictures were drawn, "
+        f"whole groups of each {'class' if of == 'class' else 'side'} in turn."
+        for of, each in asked.items()
+        if each.not_drawn
+    ]
+    return " ".join(told)
 
 
 def as_json(shortcut: Shortcut) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class ShortcutsSpec(Spec):
     folds: int = Field(default=5, ge=2)
     """Parts of the cross-validation; fewer where a class has fewer groups."""
     most_pictures: int = Field(default=4000, ge=100)
-    """Of larger sets, so many pictures are drawn at random, whole groups at a time."""
+    """Of larger sets, so many pictures are drawn at random, whole groups of each class in turn."""
 
 
 class BalanceSpec(Spec):

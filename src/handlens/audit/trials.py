@@ -11,7 +11,6 @@ not chance alone, because with thousands of pictures a difference is certain lon
 rather learn it than the subject.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlens.audit.clues import Clue, Columns, Family, families, forbidden_words
+from handlens.audit.drawn import drawn, of_names
 from handlens.audit.finding import Subject
 from handlens.audit.looks import Look
 from handlens.audit.spec import ShortcutsSpec
-from handlens.base.files import digest
 from handlens.base.progress import progress
 from handlens.data.derived import derived_rows
 from handlens.evaluate.intervals import Basis, Grouping, interval, spreads
@@ -32,6 +31,8 @@ from handlens.evaluate.results import Figure
 
 FEWEST_GROUPS = 5
 """Classes of fewer groups are left out: a cross-validation would hardly see them."""
+FEWEST_DRAWN = 2
+"""Of large groups not as many may be drawn: with so many, one can be learned from and another one judged."""
 EXAMPLES = 2
 """Pictures shown of a class."""
 EXAMPLE_CLASSES = 6
@@ -90,6 +91,10 @@ class Shortcut:
     """Pictures that are told rightly: id, what it is told to be, how surely, and by what."""
     known: Known | None = None
     """Of three classes or more the one that is told best."""
+    names: tuple[str, ...] = ()
+    """What there was to tell apart."""
+    not_drawn: int = 0
+    """Pictures of a large set that were not looked at."""
 
     @property
     def way(self) -> float:
@@ -122,6 +127,8 @@ class Question:
     groups: NDArray[np.int64]
     folds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
     """Of each fold the places, in `rows`, of the pictures to learn from and to judge."""
+    not_drawn: int = 0
+    """Further pictures of these names, which are not looked at because there are so many."""
 
 
 def measure(subject: Subject, looks: Sequence[Look | None], spec: ShortcutsSpec) -> list[Shortcut]:
@@ -189,20 +196,16 @@ def _question(
     """The pictures whose answer is known, as many as are needed, in folds; none without anything to tell."""
     groups = subject.samples.table["group"].to_list()
     rows = [row for row, name in enumerate(told) if name is not None and looks[row] is not None]
-    of_name: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        of_name[str(told[row])].add(groups[row])
-    names = tuple(sorted(name for name, members in of_name.items() if len(members) >= FEWEST_GROUPS))
+    known = of_names(rows, told, groups, FEWEST_GROUPS)
+    rows = drawn(known, told, groups, spec.most_pictures, subject.seed)
+    rows = of_names(rows, told, groups, FEWEST_DRAWN)
+    names = tuple(sorted({str(told[row]) for row in rows}))
     if len(names) < 2:
         return None
-    rows = [row for row in rows if told[row] in names]
-    rows = _drawn(rows, groups, spec.most_pictures, subject.seed)
     number = {name: at for at, name in enumerate(names)}
     targets = np.array([number[str(told[row])] for row in rows], dtype=np.int64)
     grouping = Grouping.of([groups[row] for row in rows])
     num_folds = min(spec.folds, *(grouping.among(targets == at) for at in range(len(names))))
-    if num_folds < 2:
-        return None
     return Question(
         of,
         np.array(rows, dtype=np.int64),
@@ -210,20 +213,8 @@ def _question(
         targets,
         grouping.index,
         tuple(_folds(targets, grouping.index, num_folds, subject.seed)),
+        sum(told[row] in names for row in known) - len(rows),
     )
-
-
-def _drawn(rows: Sequence[int], groups: Sequence[str], most: int, seed: int) -> list[int]:
-    """At most so many pictures, whole groups at a time, drawn by the groups' names alone."""
-    if len(rows) <= most:
-        return list(rows)
-    size = Counter(groups[row] for row in rows)
-    taken, total = set(), 0
-    for group in sorted(size, key=lambda name: digest(str(seed), name)):
-        if total + size[group] <= most:
-            taken.add(group)
-            total += size[group]
-    return [row for row in rows if groups[row] in taken]
 
 
 def _folds(
@@ -281,6 +272,8 @@ def _tried(
         "",
         chance,
         (),
+        names=question.names,
+        not_drawn=question.not_drawn,
     )
     return shortcut, probabilities
 

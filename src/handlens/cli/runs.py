@@ -192,8 +192,10 @@ def find_rate(
 
 
 def command_line(folder: Path | None = None) -> str:
-    """The command as it was given, with the run folder that it chose."""
-    given = ["handlens", *sys.argv[1:]]
+    """The command as it was given, with the run folder that it chose and without passwords and signatures."""
+    from handlens.data.addresses import word_without_secrets
+
+    given = ["handlens", *map(word_without_secrets, sys.argv[1:])]
     if folder is not None and not any(word in ("-o", "--out") or word.startswith("--out=") for word in given):
         given += ["--out", str(folder)]
     return shlex.join(given)

@@ -15,6 +15,10 @@ LOCAL = {"file", "local", "memory", "zip", "tar"}
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MANGLED = re.compile(r"[a-z][a-z0-9+.-]+:[/\\](?![/\\])", re.IGNORECASE)
 
+# Up to the last @ before the first slash: a password may have one too.
+_USER = re.compile(r"(?<=://)[^/]*@")
+_USER_IN_TEXT = re.compile(r"(?<=://)[^/\s]*@")
+
 # What signs an address for some days: the place is the same without it.
 _SIGNATURES = {"signature", "expires", "key-pair-id", "policy", "token", "awsaccesskeyid", "googleaccessid"}
 _AZURE = {"sig", "se", "st", "sp", "sv", "sr", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv"}
@@ -58,20 +62,27 @@ def without_query(address: str) -> str:
 
 def without_secrets(address: str) -> str:
     """An address as it may be told: without passwords, keys and signatures."""
-    parts = [re.sub(r"(?<=://)[^/@]*@", "", without_query(part)) for part in address.split("::")]
-    told = "::".join(parts)
+    told = "::".join(without_query(part) for part in _USER.sub("", address).split("::"))
     return told if told.endswith("://") else told.rstrip("/")
 
 
 def text_without_secrets(text: str) -> str:
     """The same for a text with addresses in it, such as the message of an error."""
-    text = re.sub(r"(?<=://)[^/@\s]*@", "", text)
-    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\")]*", r"\1", text)
+    text = _USER_IN_TEXT.sub("", text)
+    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\")]*", r"\1", text, flags=re.IGNORECASE)
+
+
+def word_without_secrets(word: str) -> str:
+    """The same for a word of a command: an address, or an option with one, such as --data=https://host/x."""
+    option, equals, value = word.partition("=")
+    if equals and not is_address(word):
+        return f"{option}={without_secrets(value)}" if is_address(value) else word
+    return without_secrets(word) if is_address(word) else word
 
 
 def place_of(address: str) -> str:
     """What an address is known by: without passwords, and without signatures that change from day to day."""
-    place = re.sub(r"(?<=://)[^/@]*@", "", address)
+    place = _USER.sub("", address)
     bare, mark, query = place.partition("?")
     if mark and protocol_of(place) in WEB:
         pairs = parse_qsl(query, keep_blank_values=True)

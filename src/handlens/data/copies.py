@@ -103,6 +103,11 @@ class Copies:
     notes: tuple[str, ...]
     """What could not be compared."""
 
+    @property
+    def identical(self) -> tuple[Cluster, ...]:
+        """Each set with the very same pixels by itself, without what only nearly looks like it."""
+        return tuple(Cluster(tuple(Member(row, "pixels", 1, 1.0) for row in rows)) for rows in self.exact)
+
 
 @dataclass(frozen=True)
 class DividedCopies:

@@ -14,26 +14,18 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from handlens.base.errors import HandlensError
-from handlens.base.files import digest
 from handlens.data.addresses import without_secrets
 from handlens.data.check import DataSpec, check
-from handlens.data.derived import MADE_BY, PAPER_PROTOCOL, PARENT_DIGEST
+from handlens.data.derived import CAME_FROM, FACTS, PAPER_PROTOCOL, PARENT_DIGEST, own_columns_aside
 from handlens.data.expand_plan import ExpandSpec, Expansion, plan
 from handlens.data.groups import GroupSpec
 from handlens.data.image import open_picture
-from handlens.data.made import Made, MadeFolder, Making
+from handlens.data.made import Made, MadeFolder, Making, digest_of_pictures, refuse_among_classes
 from handlens.data.names import distinct, safe_name, safe_part
 from handlens.data.operations import chance_of
 from handlens.data.samples import COLUMNS, Samples
 from handlens.data.split import SplitSpec, split
 from handlens.data.walk import absolute
-
-CAME_FROM = "came_from"
-"""Where the groups are kept that the papers' protocol does not heed."""
-
-FACTS = (MADE_BY, "parent", PARENT_DIGEST, "operation", "parameters", "number", "seed")
-"""The columns that say how a picture was made."""
 
 
 @dataclass(frozen=True)
@@ -174,34 +166,3 @@ def _make(
             yield each.operation.apply(original, each.operation.draw(generator), generator)
 
     folder.make_together(list(of_row.values()), draw, "Expanding")
-
-
-def own_columns_aside(samples: Samples) -> Samples:
-    """Columns of a table that happen to be called like ours move aside."""
-    if MADE_BY in samples.table.columns:
-        return samples
-    aside = {name: f"table_{name}" for name in (*FACTS, CAME_FROM) if name in samples.table.columns}
-    notes = [f"The column {name!r} of the table is kept as {new!r}." for name, new in aside.items()]
-    return samples.with_table(samples.table.rename(aside), *notes)
-
-
-def digest_of_pictures(samples: Samples, contents: Sequence[str]) -> str:
-    """Hash of the pictures with their labels, groups and sides, in whatever order and place."""
-    table = samples.table.select("id", "label", "group", "split").with_columns(digest=pl.Series(contents))
-    return digest(*("\t".join(map(str, row)) for row in table.sort("id").iter_rows()))
-
-
-def refuse_among_classes(out: Path, samples: Samples) -> None:
-    """A folder among class folders would be one more class to whoever reads them."""
-    out = absolute(out)
-    tops = set()
-    for id_, label in samples.table.select("id", "label").iter_rows():
-        above, found, _ = f"/{id_}".partition(f"/{label}/")
-        if found:
-            tops.add(above.removeprefix("/"))
-    among = [absolute(samples.root / top) for top in tops if out.is_relative_to(absolute(samples.root / top))]
-    if among:
-        raise HandlensError(
-            f"{out} lies among the class folders in {among[0]} and would be read as one more class. "
-            "Choose a folder elsewhere with --out."
-        )

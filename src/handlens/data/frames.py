@@ -17,7 +17,7 @@ import polars as pl
 
 from handlens.base.choices import suggestion
 from handlens.base.errors import Problems
-from handlens.base.files import digest, only_writer, write_json, write_text
+from handlens.base.files import digest, write_json, write_text
 from handlens.base.parallel import in_order
 from handlens.base.progress import progress
 from handlens.base.spec import Spec
@@ -98,7 +98,7 @@ def cut_frames(
         source_digest=digest_of_files([clip.path for clip in clips]),
     )
     folder = MadeFolder(out, made)
-    with only_writer(folder.path):
+    with folder.writing():
         videos, unreadable = _looked_at(folder, clips, spec)
         videos = _overruled(folder.path, videos, keep, drop)
         paths = {clip.name: clip.path for clip in clips}

@@ -6,7 +6,8 @@ each picture whole or not at all, so that the same command goes on after a stop 
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,22 +75,37 @@ class MadeFolder:
             raise HandlensError(f"{self.path} is a file. Choose a folder with --out.")
         for source in made.sources:
             _refuse_inside(self.path, Path(source))
-        entries = self.path.iterdir() if self.path.is_dir() else ()
-        there = {entry.name for entry in entries if not entry.name.startswith(".")}
-        record = self.path / MADE
-        # Where nothing was made yet, the record holds nobody to anything.
-        if there > {MADE}:
-            _refuse_other(record, made)
-        elif there and MADE not in there:
-            raise HandlensError(
-                f"{self.path} holds other files, and nothing is written among them. Choose a new folder."
-            )
-        write_json(record, made.model_dump(mode="json"))
+        # Before anything is touched there.
+        self._refuse_foreign()
+        with self.writing():
+            pass
 
     @property
     def manifest(self) -> Path:
         """The table of what was made."""
         return self.path / MANIFEST
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only process that writes the folder, under a record that says what is made in it.
+
+        Another process may have opened it since, and left a record of its own.
+        """
+        with only_writer(self.path):
+            self._refuse_foreign()
+            write_json(self.path / MADE, self.made.model_dump(mode="json"))
+            yield
+
+    def _refuse_foreign(self) -> None:
+        entries = self.path.iterdir() if self.path.is_dir() else ()
+        there = {entry.name for entry in entries if not entry.name.startswith(".")}
+        # Where nothing was made yet, the record holds nobody to anything.
+        if there > {MADE}:
+            _refuse_other(self.path / MADE, self.made)
+        elif there and MADE not in there:
+            raise HandlensError(
+                f"{self.path} holds other files, and nothing is written among them. Choose a new folder."
+            )
 
     def make(
         self, makings: Sequence[Making], draw: Callable[[Making], Image.Image], what: str = "Making pictures"
@@ -115,7 +131,7 @@ class MadeFolder:
                     write_picture(picture, self.path / making.name)
             return len(makings)
 
-        with only_writer(self.path), progress(what, sum(map(len, sets))) as advance:
+        with self.writing(), progress(what, sum(map(len, sets))) as advance:
             for count in in_order(made, sets):
                 advance(count)
 
@@ -124,15 +140,17 @@ class MadeFolder:
         makings: Sequence[Making],
         *notes: str,
         beside: Samples | None = None,
+        copied: Samples | None = None,
         marks: Sequence[str] = (),
     ) -> Samples:
         """Write the manifest of all that was made; without it the folder is not finished.
 
-        `beside` are pictures that the manifest tells first, as they are and where they are; their marks stay.
+        `beside` are pictures that the manifest tells first, as they are and where they are; `copied`
+        are those that all of these are, only in another place. What is known of either stays.
         """
         _require_own_names(makings)
         if beside is None:
-            samples = Samples(self._table(makings, self.path), self.path, notes, marks=tuple(marks))
+            samples = Samples(self._table(makings, self.path), self.path, notes)
         else:
             table, gone = _for_csv(beside.table)
             told = [
@@ -140,8 +158,12 @@ class MadeFolder:
             ]
             own = self._table(makings, beside.root).drop(gone, strict=False)
             both = pl.concat([table, own], how="diagonal_relaxed")
-            all_marks = tuple(dict.fromkeys([*beside.marks, *marks]))
-            samples = replace(beside.with_table(both, *told, *notes), marks=all_marks)
+            samples = beside.with_table(both, *told, *notes)
+        if copied is not None:
+            samples = replace(
+                samples, label_name=copied.label_name, split_made=copied.split_made, marks=copied.marks
+            )
+        samples = replace(samples, marks=tuple(dict.fromkeys([*samples.marks, *marks])))
         samples.save(self.manifest, together=True)
         return samples
 
@@ -199,6 +221,28 @@ def digest_of_files(paths: Sequence[Path]) -> str:
         told = path.stat()
         parts.append(f"{path.name}\t{told.st_size}\t{told.st_mtime_ns}")
     return digest(*parts)
+
+
+def digest_of_pictures(samples: Samples, contents: Sequence[str]) -> str:
+    """Hash of the pictures with their labels, groups and sides, in whatever order and place."""
+    table = samples.table.select("id", "label", "group", "split").with_columns(digest=pl.Series(contents))
+    return digest(*("\t".join(map(str, row)) for row in table.sort("id").iter_rows()))
+
+
+def refuse_among_classes(out: Path, samples: Samples) -> None:
+    """A folder among class folders would be one more class to whoever reads them."""
+    out = absolute(out)
+    tops = set()
+    for id_, label in samples.table.select("id", "label").iter_rows():
+        above, found, _ = f"/{id_}".partition(f"/{label}/")
+        if found:
+            tops.add(above.removeprefix("/"))
+    among = [absolute(samples.root / top) for top in tops if out.is_relative_to(absolute(samples.root / top))]
+    if among:
+        raise HandlensError(
+            f"{out} lies among the class folders in {among[0]} and would be read as one more class. "
+            "Choose a folder elsewhere with --out."
+        )
 
 
 def _for_csv(table: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:

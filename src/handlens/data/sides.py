@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlens.base.errors import Problems
-from handlens.data.derived import derived_rows
+from handlens.data.derived import derived_rows, mixed_rows
 from handlens.data.samples import SIDES, Samples, join_names
 from handlens.data.tasks import TaskLabels, task_columns
 
@@ -42,6 +42,8 @@ class Sides:
     """The tasks beside the main one."""
     derived: tuple[bool, ...] = ()
     """Whether each picture was made from others and may only be trained with; empty where none was."""
+    mixed: tuple[bool, ...] = ()
+    """Whether each picture shows something of others outside its group; empty where none does."""
 
     @classmethod
     def of(cls, samples: Samples, tasks: Sequence[str] = ()) -> "Sides":
@@ -49,7 +51,7 @@ class Sides:
         table = samples.table
         main = TaskLabels.of(samples, "label")
         further = tuple(TaskLabels.of(samples, column) for column in task_columns(samples, tasks))
-        derived = derived_rows(samples)
+        derived, mixed = derived_rows(samples), mixed_rows(samples)
         sides = cls(
             classes=main.classes,
             ids=tuple(table["id"]),
@@ -62,6 +64,7 @@ class Sides:
             label_name=main.name,
             further=further,
             derived=tuple(derived.tolist()) if derived.any() else (),
+            mixed=tuple(mixed.tolist()) if mixed.any() else (),
         )
         sides._require_labels()
         return sides
@@ -89,6 +92,10 @@ class Sides:
         """Those of some places whose pictures were not made from others."""
         return places[~np.array(self.derived)[places]] if self.derived else places
 
+    def unmixed(self, places: Rows) -> Rows:
+        """Those of some places whose pictures show nothing of others outside their group."""
+        return places[~np.array(self.mixed)[places]] if self.mixed else places
+
     def only(self, *names: str) -> "Sides":
         """The pictures of some sides, with places of their own."""
         kept = self.places(*names)
@@ -106,6 +113,7 @@ class Sides:
             self.label_name,
             tuple(task.only(kept) for task in self.further),
             pick(self.derived) if self.derived else (),
+            pick(self.mixed) if self.mixed else (),
         )
 
     def _require_labels(self) -> None:

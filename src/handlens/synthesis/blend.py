@@ -2,27 +2,26 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from handlens.base.errors import HandlensError
 from handlens.base.parallel import in_order
 from handlens.base.progress import progress
+from handlens.data.formats.pictures import MASK_COLUMN
 from handlens.data.image import UnreadablePicture, open_picture, turned
 from handlens.data.orientations import after
 from handlens.data.views import chance
+from handlens.data.walk import Walk
 from handlens.synthesis.augment import in_turn
-from handlens.synthesis.material import Material, Told
+from handlens.synthesis.material import CannotMake, Material, Told
 from handlens.synthesis.patches import Patch, found, of_mask, typical_of
 from handlens.synthesis.poisson import blended
 from handlens.synthesis.spec import SynthesisSpec
-
-MASK = "mask"
-"""The column that names a picture's mask, from the root of the pictures."""
 
 MOST_FOR_TYPICAL = 50
 """So many pictures tell what is typical of a class."""
@@ -65,7 +64,7 @@ class Blender:
         self._patches = self._all_patches()
         self._donors = tuple(row for row in self._receivers if row in self._patches)
         if not self._donors:
-            raise HandlensError(
+            raise CannotMake(
                 f"In none of the {len(material.own)} training pictures of {material.label!r} does anything "
                 "stand out that could be cut and blended. Name a mask of each defect in a column 'mask' of "
                 "the table, lower blend.stands_out, or leave this way out."
@@ -99,7 +98,7 @@ class Blender:
     def _masks(self) -> list[str | None]:
         """The path of each picture's mask, where the table has such a column."""
         table = self._material.samples.table
-        return table[MASK].to_list() if MASK in table.columns else [None] * len(table)
+        return table[MASK_COLUMN].to_list() if MASK_COLUMN in table.columns else [None] * len(table)
 
     def _placed(self, number: int) -> Placed:
         """What is drawn for a number; it depends on the pictures' contents alone."""
@@ -213,10 +212,25 @@ def _within(start: float, most: int) -> int:
 
 
 def _opened_mask(path: Path) -> Image.Image:
+    """A mask; where a folder is named, as in MVTec LOCO, all its pictures are one."""
+    if not path.is_dir():
+        return _opened_part(path)
+    paths = Walk(path).pictures_below(str(path))
+    masks = [_opened_part(Path(each)) for each in paths]
+    if len({mask.size for mask in masks}) != 1:
+        what = "pictures of several sizes" if masks else "no picture"
+        raise HandlensError(
+            f"The folder of masks {path} holds {what}. Mend it, or empty its cell in the column "
+            f"{MASK_COLUMN!r}."
+        )
+    return reduce(ImageChops.lighter, masks)
+
+
+def _opened_part(path: Path) -> Image.Image:
     try:
         return open_picture(path)
     except UnreadablePicture as error:
         raise HandlensError(
             f"The mask {path} cannot be read: {error.reason}. Mend it, or empty its cell in the column "
-            f"{MASK!r}."
+            f"{MASK_COLUMN!r}."
         ) from None

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from handlens.base.errors import HandlensError
 from handlens.base.files import only_writer
 from handlens.base.parallel import in_order
 from handlens.base.progress import progress
-from handlens.data.derived import PARENT_DIGEST
-from handlens.data.expand import FACTS
+from handlens.data.derived import FACTS, PARENT_DIGEST
 from handlens.data.made import MadeFolder, Making, write_picture
 from handlens.data.names import safe_part
 from handlens.data.samples import COLUMNS, Samples
@@ -20,7 +18,7 @@ from handlens.synthesis.augment import Augmenter
 from handlens.synthesis.blend import Blender
 from handlens.synthesis.judge import Features, Judge, Nearest, rows_of
 from handlens.synthesis.kid import Cloud, kid
-from handlens.synthesis.material import Maker, Material, Told
+from handlens.synthesis.material import CannotMake, Maker, Material, Told
 from handlens.synthesis.results import Neighbour, WayResult
 from handlens.synthesis.spec import SynthesisSpec, WayName
 
@@ -69,7 +67,7 @@ def make(
         judge = Judge(material, features, maker.seen())
         kept, dropped = drafts(maker, judge, folder.path / DRAFTS, count)
         if not kept:
-            raise HandlensError(
+            raise CannotMake(
                 f"All {len(dropped)} drawn pictures of {material.label!r} are training pictures again, and "
                 f"nothing is kept. The model has learned its {len(material.own)} pictures by heart. Ask for "
                 "fewer steps (diffusion.steps), give more pictures, or take a cheaper way."

@@ -19,6 +19,10 @@ LEAST_PICTURES = 2
 """A class must have so many training pictures for another one to be made."""
 
 
+class CannotMake(HandlensError):
+    """The pictures do not have what a way of making others needs; with the same settings it never will."""
+
+
 @dataclass(frozen=True)
 class Material:
     """Pictures with their sides, and the class that there are too few of."""

@@ -141,7 +141,9 @@ class Synthesis(Spec):
     ways: dict[WayName, WayResult]
     """What came of each way, the chosen one first."""
     ways_left_out: tuple[str, ...] = ()
-    """Why there are no pictures of some ways."""
+    """Why there can be no pictures by some ways: their material is not enough."""
+    ways_failed: tuple[str, ...] = ()
+    """What went wrong with some ways; the same command tries these again."""
     leak: str = ""
     """What the split leaks, which makes all figures too good; empty if nothing."""
     losses: tuple[float, ...] = ()
@@ -198,7 +200,7 @@ class Synthesis(Spec):
         for way, result in self.ways.items():
             if way != self.way and result.worth is not None:
                 told.append(result.worth.short_sentence(way))
-        told += self.ways_left_out
+        told += [*self.ways_left_out, *self.ways_failed]
         helping = [
             way for way, result in self.ways.items() if result.worth and result.worth.outcome == "helps"
         ]

@@ -15,9 +15,9 @@ from handlens.base.files import write_json
 from handlens.base.progress import say
 from handlens.data.addresses import without_secrets
 from handlens.data.check import check
-from handlens.data.expand import digest_of_pictures, own_columns_aside, refuse_among_classes
+from handlens.data.derived import own_columns_aside
 from handlens.data.leak import split_without_leak
-from handlens.data.made import MANIFEST, Made, MadeFolder
+from handlens.data.made import MANIFEST, Made, MadeFolder, digest_of_pictures, refuse_among_classes
 from handlens.data.samples import Samples
 from handlens.data.sides import Shot
 from handlens.data.walk import absolute
@@ -26,7 +26,7 @@ from handlens.recipe import Recipe
 from handlens.synthesis.judge import Features
 from handlens.synthesis.kid import kid
 from handlens.synthesis.make import DRAFTS, GENERATOR, MadeWay, cloud_of, make
-from handlens.synthesis.material import Material
+from handlens.synthesis.material import CannotMake, Material
 from handlens.synthesis.page import GRID, PAGE, write_page
 from handlens.synthesis.results import Synthesis
 from handlens.synthesis.spec import WAYS, SynthesisSpec, WayName
@@ -47,6 +47,8 @@ _LEAKS = (
     "The figures are a little too good for that. Better mend it first: 'handlens audit DATA --apply "
     "mended.csv', and make pictures from mended.csv."
 )
+
+_AGAIN = "Given again, the same command tries once more."
 
 
 @dataclass(frozen=True)
@@ -108,24 +110,26 @@ def synthesize(
     folder = asked.folder_of(spec.way)
     result_path = folder.path / RESULT
     if result_path.is_file() and folder.manifest.is_file():
-        say(f"{folder.path} is complete: nothing to do.")
         result = Synthesis.parse(json.loads(result_path.read_text(encoding="utf-8")), str(result_path))
-        samples = Samples.from_manifest(folder.manifest)
-        return Synthesized(folder.path, samples, result, asked.bad, asked.notes)
+        if not result.ways_failed:
+            say(f"{folder.path} is complete: nothing to do.")
+            samples = Samples.from_manifest(folder.manifest)
+            return Synthesized(folder.path, samples, result, asked.bad, asked.notes)
 
     features = features_of(recipe)
     # First what may fail at once, before hours of training: a recipe whose weights are not at hand.
     without = asked.trained(WITHOUT, asked.material.samples)
-    ways, left_out = _made(asked, features)
+    ways, left_out, failed = _made(asked, features)
     if spec.repeats:
         for way, made in ways.items():
             worth = worth_of(asked.trained(way, made.samples), without, label)
             ways[way] = replace(made, result=made.result.model_copy(update={"worth": worth}))
-    found = _result(asked, ways, left_out, features)
+    found = _result(asked, ways, left_out, failed, features)
     write_page(folder.path, found, {way: made.shown for way, made in ways.items()}, asked.notes)
     write_json(result_path, found.model_dump(mode="json"))
-    for made in ways.values():
-        shutil.rmtree(made.folder / DRAFTS, ignore_errors=True)
+    if not failed:
+        for made in ways.values():
+            shutil.rmtree(made.folder / DRAFTS, ignore_errors=True)
     return Synthesized(folder.path, ways[spec.way].samples, found, asked.bad, asked.notes)
 
 
@@ -191,10 +195,11 @@ def _asked(
     )
 
 
-def _made(asked: _Asked, features: Features) -> tuple[dict[WayName, MadeWay], list[str]]:
-    """The pictures of all ways, the chosen one first, and why there are none of some."""
+def _made(asked: _Asked, features: Features) -> tuple[dict[WayName, MadeWay], list[str], list[str]]:
+    """The pictures of all ways, the chosen one first; why there can be none of some; what else went wrong."""
     ways: dict[WayName, MadeWay] = {}
     left_out: list[str] = []
+    failed: list[str] = []
     for way in asked.spec.ways:
         try:
             ways[way] = make(
@@ -209,8 +214,12 @@ def _made(asked: _Asked, features: Features) -> tuple[dict[WayName, MadeWay], li
         except HandlensError as error:
             if way == asked.spec.way:
                 raise
-            left_out.append(f"There are no pictures by {WAYS[way]}: {error}")
-    return ways, left_out
+            told = f"There are no pictures by {WAYS[way]}: {error}"
+            if isinstance(error, CannotMake):
+                left_out.append(told)
+            else:
+                failed.append(f"{told} {_AGAIN}")
+    return ways, left_out, failed
 
 
 def _require_library() -> None:
@@ -235,7 +244,11 @@ def features_of(recipe: Recipe) -> Features:
 
 
 def _result(
-    asked: _Asked, ways: dict[WayName, MadeWay], left_out: Sequence[str], features: Features
+    asked: _Asked,
+    ways: dict[WayName, MadeWay],
+    left_out: Sequence[str],
+    failed: Sequence[str],
+    features: Features,
 ) -> Synthesis:
     material, spec = asked.material, asked.spec
     held_out, own = (cloud_of(material, rows, features) for rows in (material.held_out, material.own))
@@ -252,6 +265,7 @@ def _result(
         kid_of_real=kid(held_out, own),
         ways={way: made.result for way, made in ways.items()},
         ways_left_out=tuple(left_out),
+        ways_failed=tuple(failed),
         leak=asked.leak,
         losses=_losses(generator / LOSSES) if generator else (),
         settings=spec.model_dump(mode="json"),

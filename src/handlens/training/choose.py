@@ -71,7 +71,9 @@ class Choice:
 def validation_folds(learning: Sides, folds: int, seed: int) -> tuple[Folds, str]:
     """What is learned from and what is judged in validation, and that in words.
 
-    Pictures made from others are never judged, and learned from only where their group is not judged.
+    Pictures made from others are never judged. Folds learn from those that were made from one picture, where
+    its group is not judged. Blends and what a generative model drew show something of many groups, judged
+    ones among them; only the final training learns from these.
     """
     train, val = learning.places("train"), learning.places("val")
     if len(val):
@@ -87,8 +89,9 @@ def validation_folds(learning: Sides, folds: int, seed: int) -> tuple[Folds, str
     groups = [learning.groups[place] for place in taken]
     fold_of = fold_sides(labels, groups, folds, seed)
     fold_of_group = dict(zip(groups, fold_of.tolist(), strict=True))
-    with_derived = np.array([fold_of_group.get(learning.groups[place], -1) for place in train])
-    pairs = [(train[with_derived != fold], taken[fold_of == fold]) for fold in range(folds)]
+    teaching = learning.unmixed(train)
+    with_derived = np.array([fold_of_group.get(learning.groups[place], -1) for place in teaching])
+    pairs = [(teaching[with_derived != fold], taken[fold_of == fold]) for fold in range(folds)]
     return pairs, f"{folds}-fold cross-validation on the training side"
 
 

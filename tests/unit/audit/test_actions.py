@@ -219,6 +219,50 @@ def test_what_was_made_from_a_picture_goes_and_changes_with_it() -> None:
     assert [labels_of(mended)[name] for name in NAMES] == ["rock"] * 6
 
 
+def twins() -> Samples:
+    """The first and the fifth are one file; the second was made from it, and the third from the second."""
+    samples = pictures(parents=(None, NAMES[0], NAMES[1], None, None, None))
+    digests = pl.Series([*NAMES[:4], NAMES[0], NAMES[5]])
+    return samples.with_table(samples.table.with_columns(digest=digests))
+
+
+@pytest.mark.parametrize("gone", [NAMES[0], NAMES[4]])
+def test_what_was_made_from_a_file_stays_while_the_same_file_does(gone: str) -> None:
+    mended, applied = apply(twins(), [Action(gone, "drop", "")])
+    assert mended.table["id"].to_list() == [name for name in NAMES if name != gone]
+    assert applied.dropped == 1
+    assert labels_of(mended)[NAMES[1]] == "ore"
+
+
+def test_what_was_made_from_a_file_goes_with_the_last_of_the_same_files() -> None:
+    mended, _ = apply(twins(), [Action(NAMES[0], "drop", ""), Action(NAMES[4], "drop", "")])
+    assert mended.table["id"].to_list() == [NAMES[3], NAMES[5]]
+
+
+def test_what_is_made_of_two_of_the_same_files_bears_a_new_label_once_they_agree() -> None:
+    # They do not: ore and rock become rock and rock, or ore and ore.
+    for name, label in ((NAMES[0], "rock"), (NAMES[4], "ore")):
+        mended, _ = apply(twins(), [Action(name, "relabel", label)])
+        assert {labels_of(mended)[each] for each in (*NAMES[:3], NAMES[4])} == {label}
+    # Ore and ore become rock and ore: of which of them the others were made, nobody knows.
+    both = twins()
+    rocks = both.with_table(both.table.with_columns(label=pl.Series(["ore"] * 5 + ["rock"])))
+    mended, applied = apply(rocks, [Action(NAMES[4], "relabel", "rock")])
+    assert [labels_of(mended)[name] for name in NAMES] == [*["ore"] * 4, "rock", "rock"]
+    assert applied.relabelled == 1
+    # Where the other one goes, one is left that says it.
+    mended, _ = apply(rocks, [Action(NAMES[4], "relabel", "rock"), Action(NAMES[0], "drop", "")])
+    assert labels_of(mended) == dict.fromkeys((*NAMES[1:3], *NAMES[4:]), "rock") | {NAMES[3]: "ore"}
+
+
+def test_what_an_operation_left_as_it_was_goes_with_its_parent() -> None:
+    # The second and the third were both made from the first, and are the very same file.
+    samples = pictures(parents=(None, NAMES[0], NAMES[0], None, None, None))
+    same = samples.with_table(samples.table.with_columns(digest=pl.Series([NAMES[0]] * 3 + [*NAMES[3:]])))
+    mended, _ = apply(same, [Action(NAMES[0], "drop", "")])
+    assert mended.table["id"].to_list() == list(NAMES[3:])
+
+
 def test_nothing_to_do_leaves_everything_as_it_was() -> None:
     samples = pictures()
     mended, applied = apply(samples, [])

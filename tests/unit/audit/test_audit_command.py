@@ -1,8 +1,13 @@
 """`handlens audit`: its exit codes, what it prints, and what it leaves behind."""
 
 import json
+import shlex
+import shutil
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +17,7 @@ import pytest
 import handlens.cli.audit  # noqa: F401 (a command is known once its file is imported)
 from handlens.audit import trials
 from handlens.cli.app import run_command
+from handlens.cli.runs import command_line
 from handlens.data.samples import Samples
 
 Draw = Callable[..., Samples]
@@ -147,3 +153,38 @@ def test_wrong_input_ends_with_2_and_a_sentence(
     assert told in ended.err
     assert ended.out == ""
     assert not list(Path().rglob("audit.html"))
+
+
+class Silent(SimpleHTTPRequestHandler):
+    """Serves files and says nothing of it."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_no_file_tells_the_password_that_the_pictures_lie_behind(
+    audit: Command, draw: Draw, tmp_path: Path
+) -> None:
+    pytest.importorskip("aiohttp")
+    shutil.make_archive(str(tmp_path / "served" / "photos"), "zip", draw(num=4).root)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=tmp_path / "served"))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    host = f"127.0.0.1:{server.server_port}"
+    try:
+        ended = audit(f"http://me:geh@eim@{host}/photos.zip?token=sesam", "--quick", "-o", tmp_path / "out")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert ended.code in (0, 3), ended.err
+    files = [path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir() if path.is_file()]
+    told = "\n".join([*files, ended.out, ended.err])
+    assert f"http://{host}/photos.zip" in told
+    assert not [secret for secret in ("geh", "eim", "sesam") if secret in told]
+
+
+def test_the_command_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["train", "s3://key:se@cret@bucket/my photos", "--data=https://u:p@h/x?sig=1", "-s", "a.b=c@d"]
+    monkeypatch.setattr(sys, "argv", ["handlens", *words])
+    told = shlex.split(command_line(Path("runs/1")))
+    bare = ["train", "s3://bucket/my photos", "--data=https://h/x", "-s", "a.b=c@d"]
+    assert told == ["handlens", *bare, "--out", "runs/1"]

@@ -40,7 +40,7 @@ def cluster(*rows, kind="near", orientation=1, similarity=0.8):
 
 
 def found(*clusters, notes=()):
-    return Copies(clusters, (), notes)
+    return Copies(clusters, tuple(each.rows for each in clusters if each.kind != "near"), notes)
 
 
 def test_without_copies_nothing_is_found():
@@ -102,6 +102,42 @@ def test_of_the_same_picture_under_two_labels_nobody_can_learn(kind):
     assert [(row.id, row.action) for row in finding.rows] == [("a 图.png", "drop"), ("b.png", "drop")]
 
 
+def beside_near_copies(*same):
+    """A cluster of all six, of which only some are the very same picture."""
+    return Copies((cluster(*range(6)),), same, ())
+
+
+def test_a_near_copy_makes_no_less_of_the_same_picture_under_two_labels():
+    labels = ("slag", "ore", "rock", "slag", None, "ore")
+    (grave, *others) = copies(subject(labels, ("s1",) * 6), beside_near_copies((1, 2, 4)))
+    assert (grave.severity, grave.title) == ("must", "The same picture stands under different labels")
+    assert grave.sentence.endswith("The same picture has different labels: b.png (ore), c.png (rock).")
+    # Two for ore, two for slag: nobody knows, and only what is the very same goes.
+    assert [(row.id, row.action) for row in grave.rows] == [
+        *(("a 图.png", ""), ("b.png", "drop"), ("c.png", "drop"), ("d.png", ""), ("f.png", ""))
+    ]
+    assert [each.severity for each in others] == ["note"]
+
+
+def test_near_copies_have_a_vote_on_the_same_picture_under_two_labels():
+    labels = ("ore", "ore", "rock", "ore", None, "ore")
+    (grave, *_) = copies(subject(labels, ("s1",) * 6), beside_near_copies((1, 2), (3, 5)))
+    assert grave.severity == "must"
+    assert [(row.id, row.to) for row in grave.rows if row.action] == [("c.png", "ore")]
+
+
+def test_the_same_pictures_under_one_label_contradict_a_near_copy_only_nearly():
+    labels = ("rock", "ore", "ore", "ore", "ore", "ore")
+    (finding, *_) = copies(subject(labels, ("s1",) * 6), beside_near_copies((1, 2)))
+    assert (finding.severity, finding.title) == (
+        "should",
+        "Nearly the same picture stands under different labels",
+    )
+    assert [(row.id, row.action, row.to) for row in finding.rows if row.action] == [
+        ("a 图.png", "relabel?", "ore")
+    ]
+
+
 def test_a_picture_without_a_label_contradicts_none():
     told = copies(subject(("ore", None, "ore", "ore", "ore", "rock"), ("s1",) * 6), found(cluster(0, 1)))
     assert [finding.severity for finding in told] == ["note"]
@@ -140,6 +176,24 @@ def test_what_is_found_on_real_files_becomes_findings(tmp_path, monkeypatch):
     (finding,) = copies(Subject(Samples(table, tmp_path), facts, 0), find_copies(facts))
     assert [row.id for row in finding.rows] == ["图 0.png", "turned.jpg"]
     assert finding.rows[1].why == "图 0.png again: nearly the same picture, turned by 180°"
+
+
+def test_on_real_files_the_same_under_two_labels_is_grave_beside_a_near_copy(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANDLENS_CACHE", str(tmp_path / "cache"))
+    field = gaussian_filter(np.random.default_rng(0).normal(size=(96, 96, 3)), (4, 4, 0))
+    picture = Image.fromarray(np.clip(128 + 45 * field / field.std(), 0, 255).astype(np.uint8))
+    paths = [tmp_path / name for name in ("near.jpg", "one.png", "two.png")]
+    picture.resize((80, 80)).save(paths[0], quality=90)
+    picture.save(paths[1])
+    paths[2].write_bytes(paths[1].read_bytes())
+    table = subject(("slag", "ore", "rock", "ore", "ore", "ore")).samples.table.head(3)
+    samples = Samples(table.with_columns(id=pl.Series([path.name for path in paths])), tmp_path)
+    facts = scan(paths)
+    found_here = find_copies(facts)
+    assert [each.kind for each in found_here.clusters] == ["near"]
+    grave = copies(Subject(samples, facts, 0), found_here)[0]
+    assert grave.severity == "must"
+    assert {row.id for row in grave.rows if row.action == "drop"} == {"one.png", "two.png"}
 
 
 def test_the_features_of_a_turned_picture_are_those_of_the_file_turned(tmp_path):

@@ -52,6 +52,7 @@ def page_of(
     sides: Sequence[str | None] = (None,) * 4,
     tried: bool = True,
     names: Sequence[str] = NAMES,
+    groups: Sequence[int] = (4,),
 ) -> Tags:
     paths = [folder / f"{at}.png" for at in range(len(names))]
     for at, path in enumerate(paths):
@@ -66,9 +67,10 @@ def page_of(
         *("class", "frame", "plain frame", True, False, FIGURE, 0.5, 0.5, True, "plain frame", 0.9, ()),
         known=Known(HOSTILE, FIGURE, 1.0, 0.0),
     )
-    counted = ClassCount(HOSTILE, 4, 4, 4.0, 0.25, {"train": 4} if sides[0] else {}, {}, 0.8, 1.0)
+    by_side = {"train": 4} if sides[0] else {}
+    counted = tuple(ClassCount(HOSTILE, 4, num, 4.0, 0.25, by_side, {}, 0.8, 1.0) for num in groups)
     checked = Checked(samples, ((f"{HOSTILE}/bad.png", "empty"),), (), samples.notes)
-    audited = Audited(folder / "audit", checked, tuple(findings), (shortcut,) * tried, (counted,), quick)
+    audited = Audited(folder / "audit", checked, tuple(findings), (shortcut,) * tried, counted, quick)
     write_page(audited, command)
     text = audited.page.read_text(encoding="utf-8")
     assert "<script>alert" not in text
@@ -165,6 +167,8 @@ def test_every_check_says_something(tmp_path: Path) -> None:
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert links == [f"#{section}" for section in sections]
     assert "None was sought: fewer than two classes have 5 groups" in page_of(tmp_path, tried=False).words
+    undrawn = page_of(tmp_path, tried=False, groups=(5, 6)).words
+    assert "None was sought: of fewer than two classes groups could be drawn" in undrawn
     slow = page_of(tmp_path, quick=False, sides=("train", "train", "test", "test"))
     assert "No picture of the test or the validation side" in slow.words
     assert "A quick audit" not in slow.words

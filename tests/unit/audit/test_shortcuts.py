@@ -1,5 +1,6 @@
 """Shortcuts that were planted are found, and where none was planted none is."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -11,11 +12,12 @@ from PIL import Image, ImageOps
 from sklearn.metrics import balanced_accuracy_score
 from soft_noise import noise
 
-from handlens.audit import shortcuts, trials
+from handlens.audit import balance, shortcuts, trials
 from handlens.audit.clues import Clue, Family, forbidden_words, jpeg_quality, name_words, shape
+from handlens.audit.drawn import drawn
 from handlens.audit.finding import Finding, Subject
 from handlens.audit.looks import Look
-from handlens.audit.spec import ShortcutsSpec
+from handlens.audit.spec import BalanceSpec, ShortcutsSpec
 from handlens.audit.trials import Shortcut, measure
 from handlens.data.samples import Samples
 from handlens.evaluate.results import Figure
@@ -208,12 +210,56 @@ def test_classes_of_few_groups_take_no_part(draw: Draw, look_at: LookAt) -> None
 
 def test_large_sets_are_drawn_from_by_whole_groups() -> None:
     groups = [f"g{row // 3}" for row in range(900)]
-    rows = trials._drawn(range(900), groups, 100, 0)
+    told = ["one"] * 900
+    rows = drawn(range(900), told, groups, 100, 0)
     assert len(rows) == 99
     taken = {groups[row] for row in rows}
     assert rows == [row for row in range(900) if groups[row] in taken]
-    assert rows == trials._drawn(range(900), groups, 100, 0)
-    assert rows != trials._drawn(range(900), groups, 100, 1)
+    assert rows == drawn(range(900), told, groups, 100, 0)
+    assert rows != drawn(range(900), told, groups, 100, 1)
+
+
+def test_of_a_large_set_a_rare_class_is_drawn_too() -> None:
+    told = ["rare" if row % 200 == 0 else "often" if row % 2 else "seldom" for row in range(10_000)]
+    groups = [f"g{row}" for row in range(10_000)]
+    rows = drawn(range(10_000), told, groups, 1000, 0)
+    assert len(rows) == 1000
+    # All of the fifty rare ones, and of the others as many as there is room for.
+    assert Counter(told[row] for row in rows) == {"rare": 50, "often": 475, "seldom": 475}
+
+
+def test_a_rare_class_does_not_end_the_check_of_a_large_set(draw: Draw, look_at: LookAt) -> None:
+    subject, looks = look_at(draw(("a", "b"), num=60, change=taller))
+    labels = ["rare" if at % 20 == 0 else label for at, label in enumerate(subject.samples.table["label"])]
+    table = subject.samples.table.with_columns(label=pl.Series(labels))
+    subject = replace(subject, samples=subject.samples.with_table(table))
+    spec = ShortcutsSpec.model_construct(**SPEC.model_dump() | {"most_pictures": 30})
+    for seed in range(5):
+        question = trials._about_class(replace(subject, seed=seed), looks, spec)
+        assert question is not None
+        assert question.names == ("a", "b", "rare")
+        assert (len(question.rows), question.not_drawn) == (30, 90)
+        assert Counter(question.targets.tolist()) == {0: 12, 1: 12, 2: 6}
+
+
+def test_a_class_of_groups_that_are_too_large_to_be_drawn_is_left_out_and_told(
+    draw: Draw, look_at: LookAt
+) -> None:
+    subject, looks = look_at(draw(("a", "b", "c"), num=40, change=taller))
+    group = pl.when(pl.col("label") == "c").then(pl.format("c{}", pl.int_range(pl.len()) % 5))
+    table = subject.samples.table.with_columns(group=group.otherwise("id"))
+    subject = replace(subject, samples=subject.samples.with_table(table))
+    counted = balance.counts(subject, BalanceSpec())
+    assert shortcuts.left_out(counted, measure(subject, looks, SPEC)) == ""
+    # A group of c has eight pictures: of two there is no room.
+    spec = ShortcutsSpec.model_construct(**SPEC.model_dump() | {"most_pictures": 13})
+    measured = measure(subject, looks, spec)
+    assert {each.names for each in measured} == {("a", "b")}
+    told = shortcuts.left_out(counted, measured)
+    assert told.startswith("“c” took no part: of groups so large, fewer than 2 are among the pictures")
+    (num,) = {each.figure.n for each in measured}
+    assert f"To tell the class, {num} of 80 pictures were drawn" in told
+    assert shortcuts.left_out(counted, []).startswith("“a”, “b” and “c” took no part: of groups so large")
 
 
 def test_the_figure_is_that_of_scikit_learn_and_its_interval_covers(draw: Draw, look_at: LookAt) -> None:

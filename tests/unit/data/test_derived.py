@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from handlens.base.errors import HandlensError
-from handlens.data.derived import PAPER_PROTOCOL, derived_rows, without_derived
+from handlens.data.derived import PAPER_PROTOCOL, derived_rows, mixed_rows, parents_of, without_derived
 from handlens.data.groups import GroupSpec, assign_groups
 from handlens.data.samples import Samples
 from handlens.data.sides import Sides
@@ -53,6 +53,28 @@ def test_none_is_under_the_papers_protocol():
     assert derived_rows(replace(samples_of(), marks=(PAPER_PROTOCOL,))).sum() == 0
     plain = samples_of()
     assert derived_rows(plain.with_table(plain.table.drop("made_by"))).sum() == 0
+
+
+def test_what_shows_something_of_many_does_so_in_all_that_is_made_of_it():
+    expected = {"taken": False, "augment": False, "blend": True, "diffusion": True, "untold": True}
+    rows = []
+    for name in expected:
+        way = name if name in ("augment", "blend", "diffusion") else None
+        made = (None, None) if name == "taken" else ("synthesize", "taken")
+        rows += [(name, *made, way), (f"{name} 1", "expand", name, "crop")]
+        rows.append((f"{name} 2", "expand", f"{name} 1", "crop"))
+    columns = ("digest", "made_by", "parent_digest", "operation")
+    table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+    id_ = pl.col("digest")
+    table = table.with_columns(id=id_, path=id_, label=pl.lit("a"), group=pl.lit("g"), split=pl.lit("train"))
+    # Whatever stands first.
+    samples = Samples(table.sample(fraction=1, shuffle=True, seed=3), Path("/p"))
+    found = dict(zip(samples.table["id"], mixed_rows(samples).tolist(), strict=True))
+    assert found == {name: expected[name.partition(" ")[0]] for name, *_ in rows}
+    sides = Sides.of(samples)
+    assert sides.mixed == sides.only("train").mixed == tuple(found.values())
+    assert mixed_rows(replace(samples, marks=(PAPER_PROTOCOL,))).sum() == 0
+    assert mixed_rows(samples_of(made_by="expand")).sum() == 0
 
 
 # the split
@@ -170,6 +192,22 @@ def test_what_is_made_of_made_pictures_follows_the_first_of_the_line():
     group_of = dict(grouped.table.select("id", "group").iter_rows())
     for name in made["id"]:
         assert group_of[f"{name}-2"] == group_of[name] != "lost"
+
+
+def test_parents_are_all_the_files_with_the_content_that_a_picture_was_made_from():
+    rows = [
+        ("a1", None, "A", None),
+        ("a2", None, "A", None),
+        ("made", "expand", "B", "A"),
+        ("made again", "expand", "C", "B"),
+        ("left as it was", "expand", "A", "A"),
+        ("lost", "expand", "D", "gone"),
+        ("frame", "frames", "E", "A"),
+    ]
+    schema = dict.fromkeys(("id", "made_by", "digest", "parent_digest"), pl.String)
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    assert parents_of(Samples(table, Path("/p"))) == [(), (), (0, 1), (2,), (0, 1), (), ()]
+    assert parents_of(Samples(table.drop("digest"), Path("/p"))) == [()] * 7
 
 
 def test_without_its_parent_a_derived_picture_stays_in_the_group_that_the_manifest_tells():

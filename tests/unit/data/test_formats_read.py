@@ -527,6 +527,33 @@ class TestYolo:
         root = self.yolo(tree, "train: ../outside\nval: /etc\nnames: [a, b]")
         assert {Path(path).parents[2] for path in Samples.from_yolo_cls(root).table["path"]} == {root}
 
+    @pytest.mark.parametrize(
+        ("yaml", "sides", "told"),
+        [
+            ("train: train\nval: test", {"train", "test"}, "test and val: its pictures are taken for test"),
+            ("train: train\nval: ./test\ntest: test", {"train", "test"}, "test and val: its pictures are"),
+            (
+                "train: train\nval: train",
+                {"train", "test"},
+                "train and val: its pictures are taken",
+            ),
+            ("train: test\nval: test", {None}, "test and train and val: its pictures have no sides"),
+        ],
+    )
+    def test_a_folder_is_of_one_side_only(self, tree, yaml, sides, told):
+        pictures = [f"{side}/{each}/{n}.jpg" for side in ("train", "test") for each in "ab" for n in (1, 2)]
+        root = tree("cls", *pictures, **{"data.yaml": f"{yaml}\nnames: [a, b]"})
+        samples = Samples.read(root)
+        assert set(samples.table["split"]) == sides
+        there = [name for name in sorted(pictures) if sides != {None} or name.startswith("test")]
+        assert samples.table["id"].to_list() == there
+        assert any(note.startswith("The folder t") and told in note for note in samples.notes)
+
+    def test_a_folder_inside_that_of_another_side_is_told(self, tree):
+        root = tree("cls", "p/a/1.jpg", "p/t/b/1.jpg", **{"data.yaml": "train: p\ntest: p/t"})
+        with pytest.raises(HandlensError, match=r"1 pictures of .*several times \(p/t/b/1\.jpg\)\. Name"):
+            Samples.from_yolo_cls(root)
+
     def test_without_yaml(self, tree):
         assert Samples.from_yolo_cls(self.yolo(tree)).classes == ("0", "1")
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from handlens.base.errors import HandlensError
+from handlens.base.files import only_writer
 from handlens.data.made import (
     MADE,
     MANIFEST,
@@ -100,6 +101,15 @@ def test_marks_are_kept_in_the_manifest(tmp_path):
     assert read.marks == samples.marks
     assert read.with_table(read.table.head(1), "less").marks == samples.marks
     assert replace(read, marks=()) != read
+
+
+def test_what_is_known_of_pictures_stays_where_they_are_only_copied(tmp_path):
+    known = Samples(pl.DataFrame(), Path("/p"), ("old",), "kind", ("leaking: somehow",), split_made=True)
+    make(tmp_path / "out", copied=known)
+    read = Samples.read(tmp_path / "out")
+    assert (read.label_name, read.marks, read.split_made) == ("kind", ("leaking: somehow",), True)
+    assert read.notes == ("A note.",)
+    assert read.root == tmp_path / "out"
 
 
 # facts of all kinds
@@ -193,6 +203,32 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
         return draw(made)
 
     folder.make(MAKINGS[:1], draw_and_begin_again)
+
+
+def test_a_folder_that_is_being_written_keeps_its_record(tmp_path):
+    MadeFolder(tmp_path / "out", MADE_BY_TEST)
+    before = content(tmp_path / "out")
+    with only_writer(tmp_path / "out"), pytest.raises(HandlensError, match="Another process is writing"):
+        MadeFolder(tmp_path / "out", MADE_BY_TEST.model_copy(update={"settings": {"factor": 3}}))
+    assert content(tmp_path / "out") == before
+
+
+def test_of_two_commands_that_open_a_folder_the_first_to_write_has_it(tmp_path):
+    first = MadeFolder(tmp_path / "out", MADE_BY_TEST)
+    second = MadeFolder(tmp_path / "out", MADE_BY_TEST.model_copy(update={"settings": {"factor": 3}}))
+    first.make(MAKINGS, draw)
+    assert json.loads((tmp_path / "out" / MADE).read_text())["settings"] == {"factor": 2}
+    with pytest.raises(HandlensError, match="different: its settings"):
+        second.make(MAKINGS, draw)
+
+
+def test_what_others_are_writing_in_a_folder_that_is_refused_stays(tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in ("holiday.jpg", ".run.4711.partial"):
+        (tmp_path / "out" / name).write_bytes(b"mine")
+    with pytest.raises(HandlensError, match="holds other files"):
+        MadeFolder(tmp_path / "out", MADE_BY_TEST)
+    assert set(content(tmp_path / "out")) == {"holiday.jpg", ".run.4711.partial"}
 
 
 def test_a_name_twice_is_a_mistake_of_ours(tmp_path):

@@ -417,6 +417,36 @@ class TestArchives:
         samples = Samples.read(f"zip://a/t.csv::file://{zipped(tmp_path / 't.zip', files)}")
         assert samples.table.select("id", "label").rows() == [("1.png", "x"), ("2.png", "y")]
 
+    @pytest.mark.parametrize("mask", ["{here}/m.png", "../../../../../{name}/m.png", "x/../../../m.png"])
+    @pytest.mark.parametrize("manifest", [False, True])
+    def test_no_mask_leads_out_of_the_copy(self, tmp_path, mask, manifest):
+        mask = mask.format(here=tmp_path, name=tmp_path.name)
+        lay(tmp_path / "t", {"a/1.png": picture(1), "b/2.png": picture(2)})
+        samples = Samples.read(tmp_path / "t")
+        samples = samples.with_table(samples.table.with_columns(mask=pl.lit(mask)))
+        if manifest:
+            samples.save(tmp_path / "t" / "samples.csv", together=True)
+        else:
+            samples.to_table(tmp_path / "t" / "samples.csv")
+        # On this machine it may point where it likes.
+        assert Samples.read(tmp_path / "t" / "samples.csv").table["mask"].to_list() == [mask] * 2
+        files = {
+            path.relative_to(tmp_path).as_posix(): path.read_bytes()
+            for path in (tmp_path / "t").rglob("*")
+            if path.is_file()
+        }
+        packed = zipped(tmp_path / "t.zip", files)
+        inside = "t" if manifest else "t/samples.csv"
+        with pytest.raises(HandlensError, match=r"'mask' leads out of what was fetched .*m\.png\)"):
+            Samples.read(f"zip://{inside}::file://{packed}")
+
+    def test_a_mask_beside_the_table_stays(self, tmp_path):
+        table = b"path,label,mask\n../p/1.png,x,../m/1.png\n../p/2.png,y,\n"
+        files = {"p/1.png": picture(1), "p/2.png": picture(2), "m/1.png": picture(3), "t/t.csv": table}
+        samples = Samples.read(f"zip://t/t.csv::file://{zipped(tmp_path / 't.zip', files)}")
+        assert samples.table["mask"].to_list() == ["../m/1.png", None]
+        assert (samples.root / "../m/1.png").read_bytes() == picture(3)
+
     def test_another_archive_under_the_same_name(self, tmp_path):
         path = tmp_path / "p.zip"
         zipped(path, {"a/1.png": picture(1), "b/1.png": picture(2)})

@@ -170,6 +170,19 @@ class TestToFolder:
         assert derived_rows(written).sum() == derived_rows(samples).sum() == 1
         assert written.table["table_origin"].to_list() == ["o"] * 6
 
+    def test_every_column_stays_however_often_pictures_are_written(self, tmp_path):
+        rows = [("a/1.png", "a", "1", None), ("b/2.png", "b", "2", None)]
+        samples, names = samples_at(tmp_path / "in", rows, wear=["x", "y"]), []
+        for number in range(4):
+            names.append(samples.table["id"].to_list())
+            # Other labels, so that the pictures are called otherwise each time.
+            named = samples.table.with_columns(label=pl.col("label") + str(number))
+            samples = Samples.read(samples.with_table(named).to_folder(tmp_path / f"out {number}").root)
+        told = samples.table.drop("id", "path", "label", "group", "split", "made_by").to_dict(as_series=False)
+        assert told.pop("origin") == names[-1]
+        assert told.pop("wear") == ["x", "y"]
+        assert sorted(told.values()) == sorted(names[:-1])
+
     def test_columns_that_are_no_text(self, tmp_path):
         samples = samples_at(
             tmp_path / "in",

@@ -146,6 +146,35 @@ def test_masks_of_the_table_are_taken(material_of) -> None:
         Blender(Material.of(broken, material.contents, material.label), SPEC)
 
 
+def test_the_masks_in_a_folder_are_one(material_of) -> None:
+    material = material_of(size=64)
+    root, samples = material.samples.root, material.samples
+    parts = root / "masks" / "点"
+    parts.mkdir(parents=True)
+    whole = Image.new("L", (64, 64))
+    for number, box in enumerate([(8, 8, 20, 20), (18, 12, 40, 16), (50, 50, 52, 52)]):
+        part = Image.new("L", (64, 64))
+        for drawn in (part, whole):
+            ImageDraw.Draw(drawn).rectangle(box, fill=200 + number)
+        part.save(parts / f"{number:03}.png")
+    whole.save(root / "whole.png")
+    (parts / "Thumbs.db").touch()
+
+    def pictures(mask) -> list[np.ndarray]:
+        masked = samples.with_table(samples.table.with_columns(mask=pl.lit(mask)))
+        blender = Blender(Material.of(masked, material.contents, material.label), SPEC)
+        return [np.asarray(next(iter(blender.pictures([number])))) for number in range(4)]
+
+    assert np.array_equal(pictures("masks/点"), pictures("whole.png"))
+    assert not np.array_equal(pictures("masks/点"), pictures("masks/点/000.png"))
+    Image.new("L", (32, 32)).save(parts / "small.png")
+    with pytest.raises(HandlensError, match=r"masks/点 holds pictures of several sizes\. Mend it, or empty"):
+        pictures("masks/点")
+    (root / "none").mkdir()
+    with pytest.raises(HandlensError, match="none holds no picture"):
+        pictures("none")
+
+
 def test_without_any_defect_blending_says_what_to_do(material_of) -> None:
     material = material_of()
     plain = Material.of(material.samples, material.contents, "plain")

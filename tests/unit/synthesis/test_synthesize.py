@@ -15,11 +15,13 @@ from handlens.data.check import DataSpec, check
 from handlens.data.operations import is_grey
 from handlens.data.samples import Samples
 from handlens.data.scan import scan
+from handlens.data.sides import Sides
 from handlens.data.split import SplitSpec, split
 from handlens.recipe import Recipe
 from handlens.synthesis.material import Material, Told
 from handlens.synthesis.spec import SynthesisSpec
 from handlens.synthesis.synthesize import synthesize
+from handlens.training.choose import validation_folds
 
 RECIPE = Recipe.parse(
     {
@@ -141,6 +143,75 @@ def test_a_way_that_cannot_be_taken_is_told_and_the_others_go_on(table, tmp_path
         synthesize(
             table, tmp_path / "other", PLAIN, 2, spec(way="blend", beside=["augment"], repeats=0), RECIPE
         )
+
+
+def test_what_went_wrong_is_told_and_tried_again(table, tmp_path, monkeypatch) -> None:
+    from handlens.synthesis import make
+
+    def full(*_):
+        raise HandlensError("The disk is full. Make room.")
+
+    chosen = spec(way="augment", beside=["blend"], repeats=0)
+    synthesize(table, tmp_path / "one", SPOTTED, 3, chosen, RECIPE)
+    with monkeypatch.context() as patched:
+        patched.setitem(make.MAKERS, "blend", full)
+        first = synthesize(table, tmp_path / "two", SPOTTED, 3, chosen, RECIPE)
+    assert list(first.result.ways) == ["augment"]
+    told = "There are no pictures by cut-and-blend of defects: The disk is full. Make room. Given again"
+    assert any(sentence.startswith(told) for sentence in first.result.sentences())
+    assert told in first.page.read_text(encoding="utf-8")
+    # With room on the disk it ends as if nothing had happened.
+    again = synthesize(table, tmp_path / "two", SPOTTED, 3, chosen, RECIPE)
+    assert list(again.result.ways) == ["augment", "blend"] and not again.result.ways_failed
+    one, two = content(tmp_path / "one"), content(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == ["synthesis.html"]
+
+
+def test_what_cannot_be_made_is_not_tried_again(table, tmp_path, monkeypatch) -> None:
+    from handlens.synthesis import make
+    from handlens.synthesis.augment import Augmenter
+
+    tried = []
+
+    class Parrot(Augmenter):
+        """Gives the same training picture again and again."""
+
+        seeks_copies = True
+
+        def told(self, number):
+            return Told()
+
+        def pictures(self, numbers):
+            tried.extend(numbers)
+            return (self._material.open(self._parents[0]) for _ in numbers)
+
+    monkeypatch.setitem(make.MAKERS, "blend", lambda material, spec, _: Parrot(material, spec))
+    chosen = spec(way="augment", beside=["blend"], repeats=0)
+    first = synthesize(table, tmp_path / "out", SPOTTED, 2, chosen, RECIPE)
+    assert "All 8 drawn pictures" in "".join(first.result.ways_left_out)
+    assert tried and not first.result.ways_failed and not list((tmp_path / "out").glob("drafts"))
+    tried.clear()
+    assert synthesize(table, tmp_path / "out", SPOTTED, 2, chosen, RECIPE).result == first.result
+    assert not tried
+
+
+@pytest.mark.parametrize("way", ["blend", "augment"])
+def test_no_fold_learns_from_a_picture_that_shows_something_of_what_it_judges(way, table, tmp_path) -> None:
+    synthesize(table, tmp_path / "out", SPOTTED, 6, spec(way=way, beside=[], repeats=0), RECIPE)
+    samples, _ = split(check(Samples.read(tmp_path / "out"), DataSpec()).samples, SplitSpec())
+    rows = {row["id"]: row for row in samples.table.iter_rows(named=True)}
+    learning = Sides.of(samples).only("train")
+    folds, _ = validation_folds(learning, 3, seed=0)
+    num_learned = 0
+    for learned, held in folds:
+        judged = {learning.ids[place] for place in held}
+        for row in (rows[learning.ids[place]] for place in learned):
+            if row["made_by"]:
+                num_learned += 1
+                assert not {row["parent"], json.loads(row["parameters"]).get("donor")} & judged
+    # Of six changed pictures two are of parents that a fold judges; a blend is learned from in the end alone.
+    assert num_learned == {"blend": 0, "augment": 12}[way]
 
 
 def test_copies_are_dropped_and_others_drawn(table, tmp_path, monkeypatch) -> None:

@@ -1,5 +1,7 @@
 """Validation judges no picture that was made from others, and learns from none whose group it judges."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,12 @@ def test_folds_of_taken_pictures_are_as_if_none_had_been_made(learning):
         assert [learning.ids[place] for place in held] == [plain.ids[place] for place in held_alone]
     for learned, held in without:
         assert sorted([*learned.tolist(), *held.tolist()]) == list(range(12))
+
+
+def test_folds_learn_nothing_from_pictures_that_show_something_of_many(learning):
+    mixed = tuple(number in (1, 7, 24) for number in range(25))
+    folds, _ = validation_folds(replace(learning, mixed=mixed), 3, seed=4)
+    as_without, _ = validation_folds(learning, 3, seed=4)
+    for (learned, held), (before, held_before) in zip(folds, as_without, strict=True):
+        assert learned.tolist() == [place for place in before if place not in (1, 7, 24)]
+        assert held.tolist() == held_before.tolist()

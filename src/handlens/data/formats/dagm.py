@@ -12,6 +12,7 @@ from handlens.base.errors import HandlensError
 from handlens.data.formats.pictures import (
     DEFECTIVE,
     GOOD,
+    MASK_COLUMN,
     Listing,
     Picture,
     folders_in,
@@ -101,7 +102,7 @@ def _of_one_side(listing: Listing, folder: Path, problems: list[str]) -> list[Pi
         if mask is not None and not defective:
             problems.append(f"{inside}/{name}: {text} says that it is good, but there is the mask {mask}.")
         pictures.append(
-            Picture(path, DEFECTIVE if defective else GOOD, facts={"mask": mask if defective else None})
+            Picture(path, DEFECTIVE if defective else GOOD, facts={MASK_COLUMN: mask if defective else None})
         )
     return pictures
 

@@ -10,7 +10,15 @@ import os
 from pathlib import Path
 
 from handlens.base.errors import HandlensError
-from handlens.data.formats.pictures import DEFECTIVE, GOOD, Listing, Picture, folders_in, samples_of
+from handlens.data.formats.pictures import (
+    DEFECTIVE,
+    GOOD,
+    MASK_COLUMN,
+    Listing,
+    Picture,
+    folders_in,
+    samples_of,
+)
 from handlens.data.samples import Samples, join_names
 from handlens.data.walk import Walk
 
@@ -55,7 +63,7 @@ def read_mvtec(root: Path) -> Samples:
                             "defect": kind,
                             "state": GOOD if kind == GOOD else DEFECTIVE,
                             "official_split": official,
-                            "mask": mask,
+                            MASK_COLUMN: mask,
                         },
                     )
                 )

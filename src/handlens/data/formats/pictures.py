@@ -4,6 +4,7 @@ import json
 import os
 import posixpath
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ NONE = "none"
 
 SEVERAL = "several"
 """What a picture shows on which several classes are marked, in the column `one_or_several`."""
+
+MASK_COLUMN = "mask"
+"""The column that names a picture's mask, or a folder of its masks, from the root of the pictures."""
 
 SHOWN_PROBLEMS = 20
 
@@ -73,6 +77,13 @@ def samples_of(walk: Walk, pictures: Sequence[Picture], *notes: str) -> Samples:
     """The table of these pictures with what else is known of them."""
     if not pictures:
         raise HandlensError(f"There is no picture in {walk.root}. Give the folder that holds them.")
+    times = Counter(each.path for each in pictures)
+    twice = [walk.relative(path) for path, count in times.items() if count > 1]
+    if twice:
+        raise HandlensError(
+            f"{len(twice)} pictures of {walk.root} are there several times ({join_names(twice, 3)}). Name "
+            "each folder for one side and one class only, and none that lies in another one."
+        )
     samples = walk.samples([(each.path, each.label, each.side) for each in pictures], *notes)
     columns = list(dict.fromkeys(name for each in pictures for name in each.facts))
     facts = pl.DataFrame(

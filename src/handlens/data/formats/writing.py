@@ -15,7 +15,7 @@ import polars as pl
 
 from handlens.base.choices import look_up
 from handlens.base.errors import HandlensError, Problems
-from handlens.base.files import digest, only_writer, whole_file
+from handlens.base.files import digest, whole_file
 from handlens.base.parallel import in_order
 from handlens.base.progress import progress
 from handlens.data.derived import MADE_BY
@@ -65,7 +65,7 @@ def to_folder(samples: Samples, out: Path | str, how: How = "copy") -> Samples:
         if not os.path.lexists(path):
             write(paths[making.name], path)
 
-    with only_writer(folder.path), progress("Writing pictures", len(makings)) as advance:
+    with folder.writing(), progress("Writing pictures", len(makings)) as advance:
         for _ in in_order(one, makings):
             advance(1)
     labels = {making.label for making in makings if making.label is not None}
@@ -75,7 +75,7 @@ def to_folder(samples: Samples, out: Path | str, how: How = "copy") -> Samples:
         notes.append(
             f"Labels that cannot be folders' names everywhere: {join_names(renamed)}. The manifest has them."
         )
-    return folder.finish(makings, *notes, marks=samples.marks)
+    return folder.finish(makings, *notes, copied=samples)
 
 
 def to_table(samples: Samples, out: Path | str) -> Path:
@@ -128,7 +128,11 @@ def _planned(samples: Samples) -> tuple[list[Making], dict[str, Path]]:
         )
     )
     extra = [name for name in table.columns if name not in COLUMNS]
-    called = {name: f"table_{name}" if name == ORIGIN else name for name in extra}
+    # What was converted before has such a column already, and after two goes the one that it moves aside to.
+    aside = f"table_{ORIGIN}"
+    while aside in extra:
+        aside = f"table_{aside}"
+    called = {name: aside if name == ORIGIN else name for name in extra}
     # A manifest is text: what is neither text nor a number is told in words.
     odd = [name for name in extra if not _fits_into_text(table.schema[name])]
     rows = [{**row, **{name: _told(row[name]) for name in odd}} for row in table.to_dicts()]

@@ -53,6 +53,7 @@ def read_yolo_cls(path: Path) -> Samples:
             f"There are no sides in {walk.root}. Put the pictures into train/<class>, val/<class> and "
             "test/<class>."
         )
+    sides, shared = _each_for_one_side(walk, sides)
     problems: list[str] = []
     loose: list[str] = []
     pictures = _pictures(walk, sides, problems, loose)
@@ -68,7 +69,7 @@ def read_yolo_cls(path: Path) -> Samples:
     pictures = [replace(picture, label=called[picture.label] or picture.label) for picture in pictures]
     listed = join_names([walk.relative(str(folder)) for folder in sides.values()])
     of_file = f", with the names of {file.name}" if file and names else ""
-    notes = [f"Read as a set of YOLO for classifying ({listed}){of_file}."]
+    notes = [f"Read as a set of YOLO for classifying ({listed}){of_file}.", *shared]
     without = sorted(set(names.values()) - {picture.label for picture in pictures})
     if without:
         notes.append(f"Classes without a picture: {join_names(without)}.")
@@ -76,6 +77,27 @@ def read_yolo_cls(path: Path) -> Samples:
         listed = join_names(sorted(loose))
         notes.append(f"{len(loose)} pictures beside the class folders were left out: {listed}.")
     return samples_of(walk, pictures, *notes)
+
+
+def _each_for_one_side(walk: Walk, sides: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    """The sides, none with the folder of another one, and what is told of the folders that served several.
+
+    Many sets have no validation side of their own (`val: test`). No picture may be both learned from and
+    judged: test comes first, and a validation side can be done without, where a training side cannot.
+    """
+    named: dict[Path, list[str]] = {}
+    for side in ("test", "train", "val"):
+        if side in sides:
+            named.setdefault(sides[side], []).append(side)
+    kept = {side: folder for side, folder in sides.items() if named[folder][0] == side}
+    notes = []
+    for folder, those in named.items():
+        if len(those) > 1:
+            taken = f"are taken for {those[0]} alone" if len(kept) > 1 else "have no sides"
+            notes.append(
+                f"The folder {walk.relative(str(folder))} serves {' and '.join(those)}: its pictures {taken}."
+            )
+    return kept, notes
 
 
 def _pictures(walk: Walk, sides: Mapping[str, Path], problems: list[str], loose: list[str]) -> list[Picture]:
