@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageDraw
 
 from handlens.base.files import write_text
@@ -15,8 +14,9 @@ from handlens.explain.maps import METHODS, Heat
 from handlens.explain.overlay import CIVIDIS, Pixels, coloured, laid_over
 from handlens.explain.results import Explanation, PictureName, PictureResult, RunResult
 from handlens.report.figures import for_page
+from handlens.report.pages import page_template
 from handlens.report.thumbnails import data_uri
-from handlens.report.words import count, percent, points, points_interval
+from handlens.report.words import listed, percent
 
 PAGE = "explain.html"
 GRID = "grid.png"
@@ -67,18 +67,9 @@ class Row:
 
 def write_page(folder: Path, result: Explanation, drawn: Sequence[Drawn], which: str) -> None:
     """Write the page; it stands alone and opens anywhere."""
-    environment = Environment(
-        loader=PackageLoader("handlens.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "points": points, "points_interval": points_interval}
-    environment.filters |= {"unbroken": _unbroken}
-    environment.globals |= {"count": count, "severities": SEVERITIES}
-    text = environment.get_template("explain.html").render(
+    text = page_template(PAGE).render(
         result=result,
+        severities=SEVERITIES,
         which=which,
         method=METHODS[result.settings.method],
         headline=headline(result),
@@ -102,12 +93,13 @@ def headline(result: Explanation) -> str:
         return "Where the network looked; whether the maps deserve belief was not checked"
     failed = [run.run for run in checked if any(_fails(run))]
     doubted = [run.run for run in checked if run.belief and run.belief.doubts and run.run not in failed]
-    whose = "" if len(result.runs) == 1 else " of " + ", ".join(failed or doubted)
+    meant = failed or doubted
+    if not meant:
+        return "These maps stand the checks of belief"
+    maps = "these maps" if len(meant) == len(result.runs) else f"the maps of {listed(meant)}"
     if failed:
-        return f"These maps{whose} do not deserve belief: they fail a check"
-    if doubted:
-        return f"It is not certain that these maps{whose} deserve belief"
-    return "These maps stand the checks of belief"
+        return f"{maps[0].upper()}{maps[1:]} do not deserve belief: they fail a check"
+    return f"It is not certain that {maps} deserve belief"
 
 
 def _fails(run: RunResult) -> list[bool]:
@@ -169,8 +161,3 @@ def write_grid(folder: Path, result: Explanation, drawn: Sequence[Drawn]) -> Non
 def _words(picture: PictureResult) -> str:
     """Below a map: the class it is of, and how probable the network finds it."""
     return f"{picture.explained}: {percent(picture.probability)}"
-
-
-def _unbroken(text: str) -> str:
-    """A sentence in which no line ends between a number and its per cent sign."""
-    return text.replace(" %", "\u00a0%")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from handlens.base.choices import look_up
@@ -16,6 +15,7 @@ from handlens.report import comparison_figures as drawings
 from handlens.report.comparison_figures import Priced
 from handlens.report.doubts import FEW_GROUPS
 from handlens.report.figures import draw_confusion, for_page
+from handlens.report.pages import page_template
 from handlens.report.tables import (
     FORMS,
     MINUS,
@@ -92,14 +92,6 @@ def page_of(told: SideBySide, title: str, command: str) -> str:
     best = comparison.best.name
     # First what the best row changed; where that is the row compared with, the first other one.
     first = next((each for each in after if each.name == best), after[0])
-    environment = Environment(
-        loader=PackageLoader("handlens.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"unbroken": lambda text: text.replace(" %", "\u00a0%"), "place": _place}
     drawn = {
         "rows": (
             drawings.draw_rows(comparison),
@@ -115,11 +107,11 @@ def page_of(told: SideBySide, title: str, command: str) -> str:
             curves[0],
             f"Loss and accuracy on {curves[1]} pictures, epoch by epoch, a line a row",
         )
-    return environment.get_template("comparison.html").render(
+    return page_template("comparison.html", place=_place).render(
         title=title,
         headline=headline(comparison),
         sentences=sentences(comparison),
-        basis=f"{told.side} side: {judged}",
+        basis=f"{told.side.capitalize()} side: {judged}",
         warnings=warnings_of(told),
         figures=_numbered(figures_table(told), comparison.rows),
         costs=_numbered(costs_table(told), comparison.rows),

@@ -188,18 +188,31 @@ def draw_front(priced: Sequence[Priced], figure: str, lower_is_better: bool, cos
     line = Pen(GREEN, width=1.6, mark="diamond", mark_size=8)
     drawing.line([*steps, (right, steps[-1][1])], line)
     other = Pen(BLUE, mark="circle", mark_size=6)
+    told: list[tuple[float, float]] = []
     for each in priced:
         pen = line if each in best else other
         at, value = x(along(each.cost)), y(scale * each.value)
         ends = [(at, y(scale * each.low)), (at, y(scale * each.high))]
         drawing.line(ends, Pen(pen.colour, width=1, opacity=0.45))
         drawing.mark((at, value), pen)
-        drawing.text(str(each.number), (at + 6, value - 7), size=8.5, bold=each in best)
-    drawing.legend({"nothing is both cheaper and better": line, "others": other}, (left, 12))
+        told.append(_free_place((at, value), told))
+        drawing.text(str(each.number), told[-1], size=8.5, bold=each in best)
+    marks = {"nothing is both cheaper and better": line}
+    drawing.legend(marks | ({"others": other} if len(best) < len(priced) else {}), (left, 12))
     drawing.text(cost, ((left + right) / 2, drawing.height - 10), anchor="middle")
     words = f"{title_of(figure)}{', %' if scale == 100 else ''}"
     drawing.text(words, (10, (top + bottom) / 2), anchor="middle", turned=True)
     return drawing.svg()
+
+
+def _free_place(mark: tuple[float, float], told: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Where a mark's number stands: on the first side of it where no other number does."""
+    sides = [(mark[0] + right, mark[1] + down) for right in (6, -14) for down in (-7, 13)]
+
+    def free(place: tuple[float, float]) -> bool:
+        return all(abs(place[0] - other[0]) > 12 or abs(place[1] - other[1]) > 9 for other in told)
+
+    return next(filter(free, sides), sides[0])
 
 
 def _roomy(values: Sequence[float]) -> tuple[float, float]:

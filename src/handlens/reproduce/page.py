@@ -4,9 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from handlens.base.files import write_text
+from handlens.report.pages import page_template
 from handlens.report.tables import Table
 from handlens.reproduce.paper import Paper
 
@@ -22,19 +21,8 @@ def write_reproduced(
     command: str,
 ) -> None:
     """Write the page; `pages` are further ones beside it, which it links to."""
-    environment = Environment(
-        loader=PackageLoader("handlens.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%")
     links = [Path(os.path.relpath(page, path.parent)).as_posix() for page in pages]
-    template = environment.get_template("reproduced.html")
-    write_text(
-        path,
-        template.render(
-            name=paper.name, title=paper.spec.title, tables=tables, notes=notes, links=links, command=command
-        ),
+    text = page_template(PAGE).render(
+        paper=paper.name, title=paper.spec.title, tables=tables, notes=notes, links=links, command=command
     )
+    write_text(path, text)

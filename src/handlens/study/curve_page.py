@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from handlens import __version__
 from handlens.base.files import write_text
 from handlens.report.figures import for_page
-from handlens.report.svg import Drawing, Pen, Scale, nice_ticks, span
+from handlens.report.pages import page_template
+from handlens.report.svg import Drawing, Pen, Scale, nice_ticks, span, text_width
 from handlens.report.words import count, percent
 from handlens.study.curve_results import ALL, HALF, Curve, Point, Step
 from handlens.study.fewshot import WORDS
-from handlens.study.pages import TITLES, filled, pens_of
+from handlens.study.pages import TITLES, WIDTH, pens_of, signed
 
 STANDINGS = {"reference": "", "better": "better", "worse": "worse", "tie": "tie"}
 
@@ -18,8 +20,7 @@ STANDINGS = {"reference": "", "better": "better", "worse": "worse", "tie": "tie"
 def write_page(curve: Curve, path: Path, command: str) -> None:
     """Write the page; it stands alone and opens anywhere."""
     headline, _, rest = curve.answer.partition(": ")
-    text = filled(
-        "curve.html",
+    text = page_template("curve.html", signed=signed).render(
         curve=curve,
         headline=headline,
         answer=rest[:1].upper() + rest[1:],
@@ -32,14 +33,15 @@ def write_page(curve: Curve, path: Path, command: str) -> None:
         gains=for_page(draw_gains(curve), "What each step gained, with its interval"),
         first=curve.spec.methods[0],
         command=command,
+        version=__version__,
     )
     write_text(path, text)
 
 
 def draw_curve_figure(curve: Curve) -> bytes:
     """A line a method with its intervals; steps stand evenly, since each is about twice the one before."""
-    left, right, top, bottom = 44.0, 404.0, 48.0, 236.0
-    drawing = Drawing(416, 272)
+    left, right, top, bottom = 44.0, 350.0, 48.0, 236.0
+    drawing = Drawing(WIDTH, 272)
     points = curve.points
     low, high = span([100 * each for point in points for each in (point.figure.low, point.figure.high)])
     names = [step.name for step in curve.steps]
@@ -67,12 +69,13 @@ def draw_curve_figure(curve: Curve) -> bytes:
 def draw_gains(curve: Curve) -> bytes:
     """What the first method gained at each step; an interval that holds 0 may be chance."""
     gains = [each for each in curve.gains if each.method == curve.spec.methods[0]]
-    left, row, top = 96.0, 24.0, 14.0
-    drawing = Drawing(416, top + row * max(1, len(gains)) + 40)
-    ends = [100 * end for each in gains for end in (each.figure.low, each.figure.high)]
-    x = Scale(*span([*ends, 0.0, 1.0]), left, 404.0)
-    y = Scale(-0.5, max(1, len(gains)) - 0.5, top, top + row * max(1, len(gains)))
     names = {float(at): f"{each.before} to {each.after}" for at, each in enumerate(gains)}
+    left = max(map(text_width, names.values()), default=0.0) + 12
+    row, top = 24.0, 14.0
+    drawing = Drawing(WIDTH, top + row * max(1, len(gains)) + 40)
+    ends = [100 * end for each in gains for end in (each.figure.low, each.figure.high)]
+    x = Scale(*span([*ends, 0.0, 1.0]), left, 350.0)
+    y = Scale(-0.5, max(1, len(gains)) - 0.5, top, top + row * max(1, len(gains)))
     drawing.axes(x, y, nice_ticks(x.low, x.high, most=6), names, grid="x")
     drawing.line([(x(0), top), (x(0), y.end)], Pen(width=1, dash="3 2", opacity=0.7))
     for at, each in enumerate(gains):
@@ -80,7 +83,7 @@ def draw_gains(curve: Curve) -> bytes:
         low, value, high = (100 * end for end in (each.figure.low, each.figure.value, each.figure.high))
         drawing.line([(x(low), y(at)), (x(high), y(at))], replace(pen, width=2.2, opacity=0.55))
         drawing.mark((x(value), y(at)), pen)
-    drawing.text("gained, points", ((left + 404) / 2, drawing.height - 9), anchor="middle")
+    drawing.text("gained, points", ((left + 350) / 2, drawing.height - 9), anchor="middle")
     return drawing.svg()
 
 

@@ -1,17 +1,16 @@
-"""What the pages of a curve and of sites share: the words, the pens, and how a template is filled."""
+"""What the pages of a curve and of sites share: the words and the pens."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from handlens import __version__
 from handlens.report.comparison_figures import PENS
 from handlens.report.svg import INK, Pen
-from handlens.report.words import percent, percent_interval, points_interval
+from handlens.report.words import points
 
 TITLES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+WIDTH = 360.0
+"""How wide the drawings are: no wider, so that their words can be read where a telephone shrinks them."""
 MARKS: tuple[Literal["circle", "square", "diamond"], ...] = ("circle", "square", "diamond", "square")
 # Three colours that colour-blind people tell apart, and that of the text.
 FOUR = (*PENS[:3], Pen(INK, width=1.6, dash="5 2"))
@@ -25,20 +24,6 @@ def pens_of(names: Iterable[str]) -> dict[str, Pen]:
     }
 
 
-def filled(template: str, **values: Any) -> str:
-    """A page from its template."""
-    environment = Environment(
-        loader=PackageLoader("handlens.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        "unbroken": lambda text: text.replace(" %", "\u00a0%"),
-        "percent": percent,
-        "interval": percent_interval,
-        "points": points_interval,
-    }
-    environment.filters |= filters
-    return environment.get_template(template).render(version=__version__, titles=TITLES, **values)
+def signed(difference: float) -> str:
+    """A difference of shares with the way it went: '+4.2 points'."""
+    return f"{'+' if difference > 0 else ''}{points(difference)}"

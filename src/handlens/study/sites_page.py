@@ -3,11 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+from handlens import __version__
 from handlens.base.files import write_text
 from handlens.report.figures import for_page
+from handlens.report.pages import page_template
 from handlens.report.svg import Drawing, Pen, Scale, nice_ticks, span, text_width
 from handlens.report.words import count, percent, percent_interval
-from handlens.study.pages import TITLES, filled, pens_of
+from handlens.study.pages import TITLES, WIDTH, pens_of, signed
 from handlens.study.sites_results import WORDS, Sited
 
 STANDINGS = {"reference": "", "better": "better", "worse": "worse", "tie": "tie"}
@@ -19,8 +21,7 @@ def write_page(sited: Sited, path: Path, command: str) -> None:
     first, *answer = sited.answer
     headline, _, rest = first.partition(": ")
     together = sited.together
-    text = filled(
-        "sites.html",
+    text = page_template("sites.html", signed=signed).render(
         sited=sited,
         headline=headline,
         answer=[rest[:1].upper() + rest[1:], *answer],
@@ -34,6 +35,7 @@ def write_page(sited: Sited, path: Path, command: str) -> None:
         drawn=for_page(draw_sites(sited), f"{TITLES[sited.spec.figure]} of each site by each way"),
         differences=for_page(draw_differences(sited), "Difference of each way to the plain one"),
         command=command,
+        version=__version__,
     )
     write_text(path, text)
 
@@ -75,8 +77,8 @@ def _lines(
     low, high = span([100 * end for _, _, *ends in lines for end in ends] + [0.0] * zero)
     left = max(text_width(_short(name)) for name in names) + 12
     row, top = 15.0 * len(pens) + 9, 14.0 + 16 * ((len(pens) + 1) // 2)
-    drawing = Drawing(416, top + row * len(names) + 36)
-    x = Scale(low, high, left, 404)
+    drawing = Drawing(WIDTH, top + row * len(names) + 36)
+    x = Scale(low, high, left, 350)
     y = Scale(-0.5, len(names) - 0.5, top, top + row * len(names))
     ticks = {float(at): _short(name) for at, name in enumerate(names)}
     drawing.axes(x, y, nice_ticks(low, high, most=6), ticks, grid="x")
@@ -90,7 +92,7 @@ def _lines(
         drawing.mark((x(value), at), pens[way])
     for at in range(0, len(places), 2):
         drawing.legend({WORDS[way]: pens[way] for way in places[at : at + 2]}, (8, 10 + 8 * at))
-    drawing.text(words, ((left + 404) / 2, drawing.height - 9), anchor="middle")
+    drawing.text(words, ((left + 350) / 2, drawing.height - 9), anchor="middle")
     return drawing.svg()
 
 

@@ -1,10 +1,6 @@
 """The page of a comparison says no more than the intervals do, and draws what it says."""
 
-import json
 import re
-import shutil
-import subprocess
-from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,8 +21,8 @@ from handlens.report.comparison_figures import (
     front,
 )
 from handlens.report.tables import SideBySide
+from in_browser import look, needs_browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -109,6 +105,18 @@ def test_the_page_is_one_safe_file(tmp_path: Path) -> None:
     assert "handlens compare a b" in page
 
 
+def test_a_row_that_failed_says_so_in_its_place_and_why_once(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    entries = [entry("plain", 0.7, 0), Entry("broken", (), "no memory was left"), entry("good", 0.9, 1)]
+    write_comparison(told(compare(entries)), path, "again")
+    page = path.read_text(encoding="utf-8")
+    assert page.count("no memory was left") == 1
+    (row,) = re.findall(r'<tr class="failed">(.+?)</tr>', page, re.DOTALL)
+    cells = [re.sub("<.+?>", "", cell).strip() for cell in re.findall(r"<t[dh].*?</t[dh]>", row, re.DOTALL)]
+    # As many cells as any other row, so that the table can be sorted.
+    assert cells == ["2", "broken", *[""] * 7, "failed"]
+
+
 def test_without_costs_and_epochs_the_page_says_so(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     write_comparison(told(four(), costs={}, session=None, histories={}), path, "again")
@@ -159,43 +167,19 @@ def test_the_front_is_what_nothing_beats(lower: bool) -> None:
     assert {str(each.number) for each in priced} <= set(words)
 
 
-OUTER = """<!doctype html><iframe src="inner.html" style="width:390px;height:4000px;border:0"></iframe>
-<pre id="told"></pre><script>
-addEventListener("message", (event) => {{ document.getElementById("told").textContent = event.data; }});
-</script>""".replace("{{", "{").replace("}}", "}")
-EARS = "<script>const wrong = []; addEventListener('error', (event) => wrong.push(event.message));</script>"
-PROBE = """<script>
-addEventListener("load", () => {
-  document.querySelectorAll(".compared th")[6].querySelector("button").click();
-  parent.postMessage(JSON.stringify({
-    content: document.documentElement.scrollWidth, wrong,
-    order: [...document.querySelector(".compared").tBodies[0].rows].map((row) => row.cells[0].textContent),
-  }), "*");
-});
-</script>"""
+SORTED = """(document.querySelectorAll(".compared th")[6].querySelector("button").click(), {
+  order: [...document.querySelector(".compared").tBodies[0].rows].map((row) => row.cells[0].textContent),
+})"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look at the page with")
+@needs_browser
 def test_the_page_fits_a_phone_and_sorts(tmp_path: Path) -> None:
     inner = tmp_path / "inner.html"
     entries = [entry("plain", 0.7, 0), entry("x" * 80, 0.9, 1), entry("矿石 " * 12, 0.3, 2)]
     write_comparison(told(compare(entries)), inner, "handlens compare " + "run " * 60)
-    page = inner.read_text(encoding="utf-8").replace("<head>", "<head>" + EARS, 1)
-    inner.write_text(page.replace("</body>", PROBE + "</body>", 1), encoding="utf-8")
-    (tmp_path / "outer.html").write_text(OUTER, encoding="utf-8")
-    asked = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    asked += [
-        "--disable-background-networking",
-        "--disable-component-update",
-        f"--user-data-dir={tmp_path / 'p'}",
-    ]
-    asked += ["--window-size=1400,4200", "--virtual-time-budget=5000", "--dump-dom"]
-    asked.append((tmp_path / "outer.html").as_uri())
-    shown = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=True).stdout
-    found = re.search(r'<pre id="told">(.+?)</pre>', shown, re.DOTALL)
-    assert found, "the page did not answer"
-    seen = json.loads(unescape(found[1]))
+    seen = look(tmp_path / "seen", {"page": inner.read_text(encoding="utf-8")}, SORTED)["page"]
     assert seen["wrong"] == []
+    assert seen["copy"] is False
     assert seen["content"] <= 390
     # Sorted by the difference: the reference, which has none, then the worse row, then the better one.
     assert seen["order"] == ["1", "3", "2"]
