@@ -15,6 +15,8 @@ from handlens.study.cells import cells_of
 
 NAMES = ["burrs", "defects", "garbage", "graphite", "minerals"]
 NUM_ROWS = {"graphite": 9, "minerals": 8, "garbage": 3, "burrs": 14, "defects": 3}
+# Rows of ours that the papers do not have.
+NUM_OWN = {"graphite": 3, "minerals": 0, "garbage": 1, "burrs": 0, "defects": 3}
 # Rows of each table, and figures of each row, as they stand in the papers.
 TABLES = {
     "graphite": {"networks": (9, 3)},
@@ -101,8 +103,13 @@ def test_these_are_the_papers():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_has_the_papers_rows_and_all_recipes_load(name):
     recipes = recipes_of(name)
-    assert len(recipes) == NUM_ROWS[name]
     paper = Paper.load(name)
+    own = [row for row in recipes if paper.is_own(row)]
+    assert len(recipes) - len(own) == NUM_ROWS[name]
+    assert len(own) == NUM_OWN[name]
+    assert all(recipes[row].model.backbone == "handlens/nano" for row in own)
+    assert all(recipes[row].model.backbone != "handlens/nano" for row in set(recipes) - set(own))
+    assert {cell.run for cell in paper.cells if paper.is_own(cell.run)} == set(own)
     assert paper.spec.compare_with in recipes
     assert set(paper.spec.protocols) <= set(PROTOCOLS)
     assert {cell.run for cell in paper.cells} <= set(recipes)
@@ -113,7 +120,13 @@ def test_the_tables_are_whole(name):
     paper = Paper.load(name)
     assert list(paper.spec.tables) == list(TABLES[name])
     for table, (num_rows, num_figures) in TABLES[name].items():
-        cells = paper.of_table(table)
+        every = paper.of_table(table)
+        cells = [cell for cell in every if not paper.is_own(cell.run)]
+        # The paper's rows come first, and ours say in their names whose they are.
+        assert every[: len(cells)] == cells
+        own = every[len(cells) :]
+        assert all(cell.paper is None and "handlens/nano" in cell.row for cell in own)
+        assert len(own) == NUM_OWN[name] * num_figures
         assert len(cells) == num_rows * num_figures
         assert len({(cell.row, cell.figure) for cell in cells}) == len(cells)
         assert {cell.figure for cell in cells} <= set(FIGURES)

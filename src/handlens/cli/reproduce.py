@@ -64,6 +64,13 @@ def reproduce(
     timed: Annotated[
         bool, typer.Option("--time/--no-time", help="Measure how long each network takes for a picture.")
     ] = True,
+    site_column: Annotated[
+        str | None,
+        typer.Option(
+            "--site-column",
+            help="For defects: the column that names the factory, line, camera or day to leave out.",
+        ),
+    ] = None,
     group: GroupPattern = None,
     group_level: GroupLevel = None,
     group_column: GroupColumn = None,
@@ -84,7 +91,13 @@ def reproduce(
     from handlens.trained import TrainedRun
 
     known = Paper.load(paper)
+    reading = (group, group_level, group_column, label, class_names, form)
     if data is None and not quick:
+        if any((rows, protocol, seeds, settings, out, processes > 1, not timed, site_column, *reading)):
+            raise HandlensError(
+                "There is nothing to run: options were given, but no pictures. Give DATA, or --quick for "
+                "drawn ones."
+            )
         _show_known(known, as_json)
         return
     folder = out or Path("reproduced") / known.name
@@ -97,12 +110,13 @@ def reproduce(
         settings=tuple(settings or ()),
         processes=processes,
         timed=timed,
+        site_column=site_column,
         command=command_line(folder),
     )
     samples = None
     if data is not None:
         samples = Samples.read(data, format=form, label=label, class_names=class_names)
-    elif any((group, group_level, group_column, label, class_names, form)):
+    elif any(reading):
         raise HandlensError("Options that say how pictures are read need DATA. Give it, or leave them out.")
     spec = group_spec(group, group_level, group_column)
     _show(run(known, samples, data or "", asked, TrainedRun, spec), as_json)
@@ -113,16 +127,17 @@ def _show_known(paper: "Paper", as_json: bool) -> None:
     from dataclasses import asdict
 
     from handlens import terminal
-    from handlens.reproduce.tables import known_table, measured_on
+    from handlens.reproduce.tables import known_table, measured_on, own_rows
 
     if as_json:
         terminal.print_json({"paper": paper.name, "figures": [asdict(cell) for cell in paper.cells]})
         return
     terminal.print_line(f"{paper.spec.title}.")
-    for table in (known_table(paper, name) for name in paper.spec.tables):
+    for name in paper.spec.tables:
+        table, cells = known_table(paper, name), paper.of_table(name)
         terminal.print_table(table.columns, table.rows, table.title)
-    for line in measured_on(paper):
-        terminal.print_line(line)
+        for line in (*own_rows(paper, cells), *measured_on(cells)):
+            terminal.print_line(line)
     terminal.print_line(f"Repeat it: handlens reproduce {paper.name} DATA, or --quick to try it.")
 
 

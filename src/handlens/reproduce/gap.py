@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
 
-from handlens.data.expand import CAME_FROM
+from handlens.data.derived import CAME_FROM
 from handlens.data.samples import Samples
 from handlens.evaluate.comparison import JudgedRows
 from handlens.evaluate.intervals import Grouping

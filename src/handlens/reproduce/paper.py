@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,10 @@ class PaperSpec(Spec):
     """How long a picture may take on a processor, where the paper names a limit."""
     heat_per_class: int = 0
     """Pictures a class for a grid of maps of where the networks looked; 0 for no grid."""
+    own_rows: tuple[str, ...] = ()
+    """Rows of ours that the paper does not have, as the study calls them, with `*`."""
+    further: bool = False
+    """Whether pages about few pictures a class and about other sites belong to it."""
     tables: dict[str, str]
     """The titles of its tables, by name."""
     quick: tuple[str, ...] = ()
@@ -125,6 +130,10 @@ class Paper:
             study = StudySpec.load(Path(path))
         text = (folder / "expected.csv").read_text(encoding="utf-8")
         return cls(name, spec, study, tuple(read_cells(text, f"{where}/expected.csv")))
+
+    def is_own(self, run: str) -> bool:
+        """Whether a row is ours alone: the paper has none such."""
+        return any(fnmatch(run, pattern) for pattern in self.spec.own_rows)
 
     def of_table(self, table: str) -> list[Cell]:
         """The cells of one table, in its order."""

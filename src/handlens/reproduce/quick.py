@@ -25,7 +25,9 @@ KINDS = {
     "dendritic": "grainy",
 }
 """Coarser names of the materials: where a paper has kinds of classes, or a second task."""
-KIND, CATEGORY = "kind", "category"
+KIND, CATEGORY, SITE = "kind", "category", "line"
+SPECIMENS_A_LINE = 2
+"""Specimens of one number have the same colours in every class, so each line has colours of its own."""
 GENERATED = 1.25
 """So many times as many pictures in training, where a paper has generated ones."""
 
@@ -38,7 +40,11 @@ def quick_samples(folder: Path, paper: PaperSpec) -> Samples:
         write_text(drawn, "")
     samples = Samples.from_folder(pictures)
     kinds = pl.col("label").replace_strict(KINDS)
-    samples = samples.with_table(samples.table.with_columns(kinds.alias(KIND), kinds.alias(CATEGORY)))
+    number = pl.col("id").str.extract(r"specimen-(\d+)").cast(pl.Int64)
+    line = pl.format("line {}", number // SPECIMENS_A_LINE + 1)
+    samples = samples.with_table(
+        samples.table.with_columns(kinds.alias(KIND), kinds.alias(CATEGORY), line.alias(SITE))
+    )
     if paper.quick_expand is None:
         return samples
     # Turned and noisy pictures stand in for those of an image-generation model.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
 from handlens.base.files import write_text
 from handlens.base.progress import say
@@ -21,21 +22,25 @@ from handlens.explain.network import Trained
 from handlens.explain.spec import ExplainSpec
 from handlens.report.comparison import write_page
 from handlens.report.tables import SideBySide, Table
+from handlens.reproduce.further import Further, further_pages, refuse_unknown_column
 from handlens.reproduce.gap import Gap, gap_of
 from handlens.reproduce.measured import RowRuns
 from handlens.reproduce.page import PAGE, write_reproduced
-from handlens.reproduce.paper import Paper, ProtocolName
+from handlens.reproduce.paper import Paper, ProtocolName, in_order
 from handlens.reproduce.protocols import AS_PAPER, HONEST, PROTOCOLS, WITHOUT, WORDS, Given, missing
-from handlens.reproduce.quick import GROUP, KIND, quick_samples
-from handlens.reproduce.tables import Compared, as_csv, compared, gaps_table, legend, table_of
+from handlens.reproduce.quick import GROUP, KIND, SITE, quick_samples
+from handlens.reproduce.tables import Compared, as_csv, compared, gaps_table, legend, own_rows, table_of
 from handlens.run import RunFolder
-from handlens.study.cells import cells_of
+from handlens.study.cells import cells_of, named_cells
 from handlens.study.effects import effects_of
+from handlens.study.folder import StudyFolder
 from handlens.study.spec import StudySpec
 from handlens.study.study import Reading, Study, run_study
 from handlens.study.table import reasons_of
 
 TABLES = "reproduced.csv"
+CHOOSES_NETWORK = ("model.backbone", "model.weights")
+"""Settings of the user's that every row follows."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Asked:
     settings: tuple[str, ...] = ()
     processes: int = 1
     timed: bool = True
+    site_column: str | None = None
+    """The column that names the site of each picture, where the paper has a page about other sites."""
     command: str = ""
 
 
@@ -102,11 +109,18 @@ def reproduce(
     Given again after a stop, it goes on. `open_run` opens a finished run for the maps of where it looked.
     """
     out, notes = asked.out, list[str]()
+    refuse_other_folder(out, paper)
+    if asked.site_column and not paper.spec.further:
+        raise HandlensError(f"{paper.name} has no page about other sites. Leave out --site-column.")
     if samples is None:
         samples, source = quick_samples(out, paper.spec), str(out / "pictures")
         # Where some stand in for generated ones, their manifest tells the groups.
         group = None if paper.spec.quick_expand else GROUP
         notes.append("The pictures are drawn: --quick was given and no pictures.")
+        if paper.spec.further:
+            asked = replace(asked, site_column=asked.site_column or SITE)
+    if asked.site_column:
+        refuse_unknown_column(samples, asked.site_column)
     division = SplitSpec.parse({"ratios": paper.spec.ratios}, "The split")
     given = Given(samples, source, out, division, group)
     study, told = study_for(paper, samples, asked)
@@ -128,7 +142,23 @@ def reproduce(
             settings=settings_for(paper, pictures, asked, group if protocol != AS_PAPER else None),
             command=asked.command,
         )
-    return tell(paper, studies, asked, notes, open_run)
+    if not studies:
+        raise HandlensError(notes[-1])
+    further = Further()
+    if paper.spec.further and HONEST in studies:
+        further = further_pages(studies[HONEST], samples, out, asked.site_column, asked.quick, asked.command)
+    return tell(paper, studies, asked, [*notes, *further.notes], open_run, further.pages)
+
+
+def refuse_other_folder(out: Path, paper: Paper) -> None:
+    """Two papers in one folder would overwrite each other's tables, and some rows have the same names."""
+    if out.exists() and not out.is_dir():
+        raise HandlensError(f"{out} is a file. Choose a folder with --out.")
+    for protocol in PROTOCOLS:
+        folder = StudyFolder(out / protocol)
+        other = folder.read_study().name if folder.study_path.is_file() else paper.name
+        if other != paper.name:
+            raise HandlensError(f"{out} holds {other}, not {paper.name}. Choose another folder with --out.")
 
 
 def _reading(samples: Samples) -> Reading:
@@ -141,8 +171,12 @@ def study_for(paper: Paper, samples: Samples, asked: Asked) -> tuple[StudySpec, 
     study, notes = paper.study.changed(asked.seeds, None), list[str]()
     if asked.quick:
         study, notes = quicker(study, paper)
-    left_out: dict[str, dict[str, str]] = {}
-    for cell in cells_of(study):
+    if asked.quick or any(setting.startswith(CHOOSES_NETWORK) for setting in asked.settings):
+        # With another network in the place of the paper's, rows of ours would be the same run twice.
+        own = [dict(cell.values) for cell in named_cells(study) if paper.is_own(cell.row)]
+        study = study.model_copy(update={"skip": (*study.skip, *own)})
+    cells, left_out = cells_of(study), dict[str, dict[str, str]]()
+    for cell in cells:
         assert cell.recipe is not None
         values = dict(cell.values)
         lacking = [name for name in cell.recipe.data.tasks if name not in samples.table.columns]
@@ -154,9 +188,12 @@ def study_for(paper: Paper, samples: Samples, asked: Asked) -> tuple[StudySpec, 
         elif asked.quick and set(values.values()) & set(paper.spec.quick_without):
             left_out[cell.row] = values
             notes.append(f"Not run when it is quick: {cell.row}, which needs pretrained weights.")
-    if len(left_out) == len(study.combinations):
-        names = ", ".join(left_out)
-        raise HandlensError(f"No row of the study is left to run. Its rows are: {names}.")
+    names = in_order([cell.row for cell in cells])
+    strange = [row for row in asked.rows if not any(fnmatch(name, row) for name in names)]
+    if strange or len(left_out) == len(names):
+        left = "No row of the study is left to run." if len(left_out) == len(names) else ""
+        why = f"There is no row {strange[0]!r}.{suggestion(strange[0], names)}" if strange else ""
+        raise HandlensError(f"{left} {why} The rows are: {'; '.join(names)}.".strip())
     shorter = study.model_copy(update={"skip": (*study.skip, *left_out.values())})
     return shorter, list(dict.fromkeys(notes))
 
@@ -169,11 +206,12 @@ def quicker(study: StudySpec, paper: Paper) -> tuple[StudySpec, list[str]]:
         axis: {name: {**settings, **spec.quick_networks.get(name, {})} for name, settings in values.items()}
         for axis, values in study.axes.items()
     }
-    notes = ["Random weights, small pictures and few epochs: to see how it goes, not to rely on."]
-    notes += [
-        f"In the place of {name}: {settings['model.backbone']}, with the weights in the package."
-        for name, settings in spec.quick_networks.items()
+    notes = [
+        "Small pictures, few epochs, no weights but those in the package: to see how it goes, not to rely on."
     ]
+    for name, settings in spec.quick_networks.items():
+        network = settings["model.backbone"]
+        notes.append(f"In the place of {name or 'the network'}: {network}, with the weights in the package.")
     return study.model_copy(update={"settings": {**study.settings, **weights}, "axes": axes}), notes
 
 
@@ -195,6 +233,7 @@ def tell(
     asked: Asked,
     notes: Sequence[str],
     open_run: Callable[[Path], Trained],
+    further: Sequence[Path] = (),
 ) -> Reproduced:
     """All tables, pages and sentences about studies that were run."""
     told, pages, costs = list(notes), list[Path](), dict[str, Cost]()
@@ -217,8 +256,10 @@ def tell(
     figures = compared(paper, rows)
     gaps = gaps_of(rows)
     told += [*_of_the_limit(paper, costs), *_of_generated(rows), *legend(list(studies))]
+    told += own_rows(paper, [each.cell for each in figures])
     if paper.spec.heat_per_class and rows:
         pages += _grid(paper, next(iter(rows.values())), asked, open_run)
+    pages += further
     done = Reproduced(
         paper,
         asked.out,

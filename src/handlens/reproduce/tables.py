@@ -28,8 +28,10 @@ class Compared:
 
 
 def compared(paper: Paper, rows: RowsOf) -> list[Compared]:
-    """Every figure of the paper beside ours, and those of classes that only these pictures have."""
-    cells = [*paper.cells, *_own_classes(paper, rows)]
+    """Every figure of the paper beside ours, and those of rows and classes that only we have."""
+    run = {name for found in rows.values() for name in found}
+    cells = [cell for cell in paper.cells if cell.run in run or not paper.is_own(cell.run)]
+    cells += _own_classes(paper, rows)
     order = list(paper.spec.tables)
     cells.sort(key=lambda cell: order.index(cell.table))
 
@@ -63,16 +65,25 @@ def table_of(paper: Paper, table: str, told: Sequence[Compared]) -> Table:
     lines = []
     for row in in_order([each.cell.row for each in here]):
         of_row = {each.cell.figure: each for each in here if each.cell.row == row}
+        first = next(iter(of_row.values()))
         theirs = [FIGURES[name].words(of_row[name].cell.paper) if name in of_row else "" for name in figures]
-        lines.append((row, "paper", *(words or NOT_PRINTED for words in theirs)))
-        for protocol in next(iter(of_row.values())).ours:
-            cells = [
-                _words(name, of_row[name].ours[protocol] if name in of_row else None) for name in figures
-            ]
-            lines.append(("", f"ours, {protocol}", *cells))
+        ours = [
+            (
+                f"ours, {protocol}",
+                *(_words(name, of_row[name].ours[protocol] if name in of_row else None) for name in figures),
+            )
+            for protocol in first.ours
+        ]
+        lines += _lines(row, None if paper.is_own(first.cell.run) else theirs, ours)
     return Table(
         paper.spec.tables[table], ("row", "whose", *(FIGURES[name].title for name in figures)), tuple(lines)
     )
+
+
+def _lines(row: str, theirs: Sequence[str] | None, ours: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """A row of the paper's: its line and ours below it. A row that it does not have is ours alone."""
+    told = [] if theirs is None else [("paper", *(words or NOT_PRINTED for words in theirs))]
+    return [(row if at == 0 else "", *line) for at, line in enumerate((*told, *ours))]
 
 
 def known_table(paper: Paper, table: str) -> Table:
@@ -82,26 +93,43 @@ def known_table(paper: Paper, table: str) -> Table:
     lines = []
     for row in in_order([cell.row for cell in cells]):
         of_row = {cell.figure: cell for cell in cells if cell.row == row}
-        theirs = [FIGURES[name].words(of_row[name].paper) or NOT_PRINTED for name in figures]
-        lines.append((row, "paper", *theirs))
+        theirs = [FIGURES[name].words(of_row[name].paper) for name in figures]
         honest = [
             Measured(cell.ours, cell.low, cell.high) if (cell := of_row[name]).ours is not None else None
             for name in figures
         ]
-        lines.append(("", "ours, honest", *map(_words, figures, honest)))
+        ours = [("ours, honest", *map(_words, figures, honest))]
         leaking = [of_row[name].ours_paper_protocol for name in figures]
         if any(value is not None for value in leaking):
             told = [None if value is None else Measured(value) for value in leaking]
-            lines.append(("", "ours, paper", *map(_words, figures, told)))
+            ours.append(("ours, paper", *map(_words, figures, told)))
+        lines += _lines(row, None if paper.is_own(next(iter(of_row.values())).run) else theirs, ours)
     return Table(
         paper.spec.tables[table], ("row", "whose", *(FIGURES[name].title for name in figures)), tuple(lines)
     )
 
 
-def measured_on(paper: Paper) -> list[str]:
-    """When and on what the package's own figures were measured."""
-    told = in_order([f"{cell.date}, {cell.commit}, {cell.data}" for cell in paper.cells if cell.date])
-    return [f"Ours: {each}." for each in told]
+def measured_on(cells: Sequence[Cell]) -> list[str]:
+    """On what the package's own figures of a table were measured, when, and by which commit."""
+    told: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.date:
+            told.setdefault(f"{cell.data} ({cell.date}, {cell.commit})", []).append(cell)
+    figures = {of: {cell.figure for cell in some} for of, some in told.items()}
+    notes = []
+    for of, some in told.items():
+        words = f"({'; '.join(in_order([FIGURES[cell.figure].title for cell in some]))})"
+        # Where another row has this figure of other pictures, the rows are named too.
+        if any(figures[of] & figures[other] for other in told if other != of):
+            words += f" of {'; '.join(in_order([cell.row for cell in some]))}"
+        notes.append(f"Ours {words}: {of}.")
+    return notes
+
+
+def own_rows(paper: Paper, cells: Sequence[Cell]) -> list[str]:
+    """Which rows the paper does not have."""
+    names = in_order([cell.row for cell in cells if paper.is_own(cell.run)])
+    return [f"Rows of ours, which the paper does not have: {'; '.join(names)}."] if names else []
 
 
 def _words(figure: str, value: Measured | None) -> str:

@@ -171,7 +171,7 @@ def test_rows_and_protocols_that_there_are_not_are_refused(tmp_path):
     samples = Samples(pl.DataFrame({"id": ["a"], "label": ["b"]}), tmp_path)
     with pytest.raises(HandlensError, match="No row of the study is left"):
         study_for(paper, samples, Asked(tmp_path, rows=("Mobilnet",)))
-    study, notes = study_for(Paper.load("defects"), samples, Asked(tmp_path))
+    study, notes = study_for(Paper.load("defects"), samples, Asked(tmp_path, settings=NANO))
     assert len(study.combinations) == 2
     assert notes == ["Not run: several tasks. The pictures have no column 'category' to learn besides."]
     with pytest.raises(HandlensError, match=r"'papr'.* Did you mean 'paper'"):
