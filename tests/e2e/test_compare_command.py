@@ -34,6 +34,8 @@ def test_seeds_are_one_row_and_everything_is_written(handlens: Command, runs: Pa
     assert table["trainings"].to_list() == [2, 1]
     assert table["standing"].to_list()[0] == "reference"
     assert (table["median_ms"] > 0).all() and (table["p95_ms"] >= table["median_ms"]).all()
+    # A command has a process to itself, and its libraries alone take some hundred MiB.
+    assert table["peak_mib"].min() > 100
     seeds = [json.loads((runs / name / "metrics.json").read_text()) for name in ("plain-0", "plain-1")]
     values = [each["sides"]["test"]["figures"]["accuracy"]["value"] for each in seeds]
     assert table["accuracy"][0] == pytest.approx(sum(values) / 2)

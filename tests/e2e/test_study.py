@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from drawn import Command
 
+from handlens.run import RunFolder
+
 STUDY = """
 description: What a hidden layer and blending pictures are worth
 recipe:
@@ -54,7 +56,8 @@ def test_a_file_with_parts_and_a_network_that_is_not_there(handlens: Command, wh
     assert "8 done, 2 failed of 10 runs" in shown.stdout
     assert shown.stdout.count("downloads are switched off") == 1
     assert "a layer × mixup" in shown.stdout
-    again = handlens("study", "report", out, "--json")
+    assert shown.stdout.count("why: below") == 1
+    again = handlens("study", "report", out, "--json", "--no-time", "--to", "nano + mixup")
     assert again.returncode == 2
     told = json.loads(again.stdout)
     by_cell = {line["cell"]: line for line in told["cells"]}
@@ -62,6 +65,12 @@ def test_a_file_with_parts_and_a_network_that_is_not_there(handlens: Command, wh
     figures = json.loads(metrics.read_text(encoding="utf-8"))["sides"]["test"]["figures"]
     assert by_cell["nano + a layer + mixup, seed 1"]["figures"]["accuracy"] == figures["accuracy"]
     assert by_cell["not there, seed 0"]["state"] == "failed"
+    rows = {row["name"]: row for row in told["table"]["rows"]}
+    assert rows["nano + mixup"]["standing"] == "reference" and rows["nano + mixup"]["figures"]
+    assert rows["not there"]["standing"] == "failed" and rows["nano"]["difference"]["value"] is not None
+    assert {path.name for path in out.glob("table.*")} == {
+        f"table.{form}" for form in ("html", "csv", "md", "tex")
+    }
     assert [each["of"] for each in told["effects"]["effects"]] == ["a layer", "mixup", "a layer × mixup"]
     # An ordinary run folder, that every other command takes.
     assert handlens("evaluate", metrics.parent).returncode == 0
@@ -99,10 +108,15 @@ def test_killed_a_study_goes_on_and_leaves_no_process_behind(
         stderr=subprocess.DEVNULL,
     )
     until = time.monotonic() + 120
-    while len(done := list(killed.glob("runs/*/DONE"))) < 3 and time.monotonic() < until:
+    while not (killed / "study.yaml").is_file() and time.monotonic() < until:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    # However late the signal comes, there is something left to do: the last cell waits for its folder.
+    (last,) = (whole[0] / "runs").glob("nano-a_layer-*-mixup-seed-1")
+    with RunFolder(killed / "runs" / last.name).only_writer():
+        while len(done := list(killed.glob("runs/*/DONE"))) < 3 and time.monotonic() < until:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
     assert 3 <= len(done) < 8
     log = killed / "log.jsonl"
     told = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

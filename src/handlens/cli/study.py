@@ -1,10 +1,14 @@
 """Many runs that differ in named ways."""
 
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from handlens.base.choices import look_up
 from handlens.base.errors import HandlensError
 from handlens.cli.app import app
 from handlens.cli.options import (
@@ -21,8 +25,11 @@ from handlens.cli.options import (
 from handlens.cli.runs import command_line
 
 if TYPE_CHECKING:
+    from handlens.report.tables import SideBySide
+    from handlens.study.effects import Effects
     from handlens.study.spec import StudySpec
     from handlens.study.study import Study
+    from handlens.study.table import CellLine
 
 REPORT = "report"
 GIVEN = "[FILE] [DATA] | report FOLDER"
@@ -60,9 +67,15 @@ def study(
         Literal["local", "ray"],
         typer.Option("--on", help="This machine, or the Ray cluster that RAY_ADDRESS names."),
     ] = "local",
+    to: Annotated[
+        str, typer.Option("--to", help="The row to compare the others with: first, best, or its name.")
+    ] = "first",
     figure: Annotated[
-        str, typer.Option("--figure", help="The figure that the effects of an ablation are told in.")
+        str, typer.Option("--figure", help="The figure to compare rows in, and to tell effects in.")
     ] = "accuracy",
+    timed: Annotated[
+        bool, typer.Option("--time/--no-time", help="Measure how long each network takes for a picture.")
+    ] = True,
     group: GroupPattern = None,
     group_level: GroupLevel = None,
     group_column: GroupColumn = None,
@@ -79,10 +92,12 @@ def study(
     from handlens.data.samples import Samples
     from handlens.study.study import run_study
 
+    shown = Shown(figure, to, timed, as_json)
     if given[0] == REPORT:
-        _show_again(given[1:], figure, as_json)
+        _show_again(given[1:], shown)
         return
     spec, data = _spec_and_data(given, recipes, seeds, folds)
+    shown.refuse_unknown(spec)
     extra = [*(settings or []), *group_settings(group, group_level, group_column)]
     folder = out or Path("studies") / f"{Path(data).stem}-{spec.name}"
     done = run_study(
@@ -94,7 +109,7 @@ def study(
         settings=extra,
         command=command_line(folder),
     )
-    _show(done, figure, as_json)
+    _show(done, shown)
 
 
 def _spec_and_data(
@@ -126,40 +141,100 @@ def _spec_and_data(
     return spec, data
 
 
-def _show_again(given: list[str], figure: str, as_json: bool) -> None:
+def _show_again(given: list[str], shown: "Shown") -> None:
     """The table of a study as it is."""
     from handlens.study.study import open_study
 
     if len(given) != 1:
         raise HandlensError("Behind 'report', give the folder of one study.")
-    _show(open_study(Path(given[0])), figure, as_json)
+    done = open_study(Path(given[0]))
+    shown.refuse_unknown(done.spec)
+    _show(done, shown)
 
 
-def _show(done: "Study", figure: str, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Shown:
+    """How the table is asked for."""
+
+    figure: str
+    to: str
+    timed: bool
+    as_json: bool
+
+    def refuse_unknown(self, spec: "StudySpec") -> None:
+        """What no table has is told before hours of work, not after them."""
+        from handlens.evaluate.metrics import METRICS
+        from handlens.study.cells import named_cells
+
+        look_up(METRICS, self.figure, "figure")
+        if self.to not in ("first", "best"):
+            look_up({cell.row: cell for cell in named_cells(spec)}, self.to, "row to compare with")
+
+
+def _show(done: "Study", shown: Shown) -> None:
     """The table, the effects where parts are ablated, and how the study stands; 2 where a run failed."""
     from handlens import terminal
-    from handlens.evaluate.significance import TEST
     from handlens.study.effects import effects_of
-    from handlens.study.table import reasons_of, table_of
+    from handlens.study.table import lines_of, rows_of, table_of, write_tables
 
-    lines = table_of(done)
-    told = effects_of(done, figure) if done.spec.ablate and done.num("done") else None
-    if as_json:
-        values: dict[str, Any] = {"study": str(done.folder.path), "cells": [line.as_json() for line in lines]}
-        terminal.print_json(values | ({"effects": told.model_dump(mode="json")} if told else {}))
+    notes, table, effects = list[str](), None, None
+    try:
+        if len(rows_of(done)) > 1:
+            table = table_of(done, shown.figure, shown.to, shown.timed)
+            write_tables(done, table, shlex.join(["handlens", "study", REPORT, str(done.folder.path)]))
+    except HandlensError as error:
+        # The runs are there, whatever stands between them and one table.
+        notes.append(f"No table of rows: {error}")
+    try:
+        effects = effects_of(done, shown.figure) if done.spec.ablate and done.num("done") else None
+    except HandlensError as error:
+        notes.append(str(error))
+    if shown.as_json:
+        values: dict[str, Any] = {
+            "study": str(done.folder.path),
+            "cells": [line.as_json() for line in lines_of(done)],
+            "table": table.as_json() if table else None,
+            "notes": notes,
+        }
+        terminal.print_json(values | ({"effects": effects.model_dump(mode="json")} if effects else {}))
     else:
-        figures = dict.fromkeys(name for line in lines for name in line.figures)
-        columns = ("run", "state", *(words for name in figures for words in (name, "95 % interval")))
-        terminal.print_table(columns, [line.words(list(figures)) for line in lines])
-        if told:
-            columns = ("effect on " + told.figure, "value", "95 % interval", "p, Holm", "verdict")
-            terminal.print_table(columns, [each.words for each in told.effects])
-            terminal.print_line(f"Intervals and p values: {TEST}.")
-        for note in (*(told.notes if told else ()), *reasons_of(done)):
-            terminal.print_line(f"- {note}")
-        terminal.print_line(_standing(done))
+        _print(done, table, effects, notes)
     if done.num("failed"):
         raise typer.Exit(2)
+
+
+def _print(
+    done: "Study", table: "SideBySide | None", effects: "Effects | None", notes: Sequence[str]
+) -> None:
+    """All of it for people."""
+    from handlens import terminal
+    from handlens.evaluate.significance import TEST
+    from handlens.report.tables import costs_table, figures_table, notes_of
+    from handlens.study.table import lines_of, narrow, reasons_of
+
+    if table:
+        for each in (figures_table(narrow(table)), costs_table(table)):
+            terminal.print_table(each.columns, each.rows, each.title)
+        notes = [*notes, *notes_of(table)]
+    else:
+        terminal.print_table(*_cells_table(lines_of(done)))
+    if effects:
+        columns = ("effect on " + effects.figure, "value", "95 % interval", "p, Holm", "verdict")
+        terminal.print_table(columns, [each.words for each in effects.effects])
+        terminal.print_line(f"Intervals and p values: {TEST}.")
+        notes = [*notes, *effects.notes]
+    for note in (*notes, *reasons_of(done)):
+        terminal.print_line(f"- {note}")
+    terminal.print_line(_standing(done))
+    if table:
+        terminal.print_line(f"Page: {done.folder.table_path('html')} (also as .csv, .md and .tex)")
+
+
+def _cells_table(lines: "Sequence[CellLine]") -> tuple[tuple[str, ...], list[list[str]]]:
+    """How each run fared, where there are no two rows to compare."""
+    figures = list(dict.fromkeys(name for line in lines for name in line.figures))
+    columns = ("run", "state", *(words for name in figures for words in (name, "95 % interval")))
+    return columns, [line.words(figures) for line in lines]
 
 
 def _standing(done: "Study") -> str:

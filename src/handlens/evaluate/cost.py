@@ -74,7 +74,7 @@ class Training(Spec):
     minutes: float | None = None
     """Features and training, mean over the trainings."""
     peak_mib: float | None = None
-    """The most memory that a training held; none where the runs do not tell."""
+    """The most memory that a training held, of those whose process did nothing else; none if none did."""
 
 
 def training_of(runs: Sequence[Provenance]) -> Training:
@@ -87,7 +87,5 @@ def training_of(runs: Sequence[Provenance]) -> Training:
         for run in runs
         if "training" in run.seconds
     ]
-    peaks = [peak for run in runs if (peak := run.model_dump().get("peak_mib")) is not None]
-    return Training(
-        minutes=float(np.mean(told)) if told else None, peak_mib=float(max(peaks)) if peaks else None
-    )
+    peaks = [run.peak_mib for run in runs if run.peak_mib is not None]
+    return Training(minutes=float(np.mean(told)) if told else None, peak_mib=max(peaks, default=None))

@@ -124,17 +124,24 @@ class Gap:
 
 
 def gap(own: Repeated, other: Repeated, basis: Basis) -> Gap:
-    """The figure of one row less that of another, paired."""
-    value = own.value - other.value
-    groups, highest = basis.n_groups, basis.highest
-    if groups <= 1:
-        return Gap(value, 0.0, 0.0, highest, f"{'one group' if groups else 'no pictures'}: unknown")
+    """The figure of one row less that of another, paired by their pictures."""
     spread = Spread(
         own.spread.drawn - other.spread.drawn,
         own.spread.left_out - other.spread.left_out,
     )
-    seeds = seeds_of(own, other)
     by_seeds = 1 / len(own.values) + 1 / len(other.values)
+    words = f"{len(own.values)} and {len(other.values)} trainings"
+    return gap_of(own.value - other.value, spread, seeds_of(own, other), by_seeds, basis, words)
+
+
+def gap_of(value: float, spread: Spread, seeds: Seeds, by_seeds: float, basis: Basis, trainings: str) -> Gap:
+    """A difference, from what other pictures and other seeds change in it.
+
+    Seeds add `by_seeds` times the variance of a single training; `trainings` says of how many it comes.
+    """
+    groups, highest = basis.n_groups, basis.highest
+    if groups <= 1:
+        return Gap(value, 0.0, 0.0, highest, f"{'one group' if groups else 'no pictures'}: unknown")
     flat = float(np.ptp(spread.left_out[np.isfinite(spread.left_out)])) <= _SAME * highest
     if flat and seeds.variance <= (_SAME * highest) ** 2:
         method = f"exact bound for {basis.worth} groups without exception"
@@ -150,7 +157,7 @@ def gap(own: Repeated, other: Repeated, basis: Basis) -> Gap:
     )
     method = f"paired bootstrap over {groups} groups, {RESAMPLES} resamples"
     if seeds.degrees:
-        method += f", and {len(own.values)} and {len(other.values)} trainings"
+        method += f", and {trainings}"
     return Gap(value, sqrt(variance), degrees, highest, method)
 
 

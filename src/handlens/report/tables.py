@@ -158,6 +158,9 @@ def costs_table(told: SideBySide) -> Table:
     )
     if not any_peak(told):
         columns, rows = columns[:-1], tuple(cells[:-1] for cells in rows)
+    if told.session is None:
+        # What the title says need not stand in every row.
+        columns, rows = columns[:4] + columns[7:], tuple(cells[:4] + cells[7:] for cells in rows)
     return Table(title, columns, rows)
 
 
@@ -201,6 +204,11 @@ def notes_of(told: SideBySide) -> list[str]:
     notes += [f"{', '.join(names)}: {note}." for note, names in by_note.items()]
     if not any_peak(told):
         notes.append("Peak memory: not recorded in any of these run folders.")
+    elif any(told.trainings.get(row.name, Training()).peak_mib is None for row in comparison.judged):
+        notes.append(
+            "Memory is recorded of runs that had a process to themselves. One that another run had used "
+            "before still holds what that one needed."
+        )
     return [*notes, *told.missing]
 
 

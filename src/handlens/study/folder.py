@@ -47,6 +47,10 @@ class StudyFolder:
         """When and where each cell was begun and ended, a line each."""
         return self.path / "log.jsonl"
 
+    def table_path(self, form: str) -> Path:
+        """The rows beside each other, as one of `report.comparison.WRITERS`."""
+        return self.path / f"table.{form}"
+
     def run(self, word: str) -> RunFolder:
         """The run folder of a cell."""
         return RunFolder(self.path / "runs" / word)

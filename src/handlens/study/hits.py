@@ -6,16 +6,15 @@ may differ by their seed or by the pictures that they learned from.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handlens.evaluate.intervals import MISSED, RESAMPLES, Basis, Grouping, degrees_of_freedom, spreads
+from handlens.evaluate.intervals import MISSED, Basis, Grouping, spreads
 from handlens.evaluate.metrics import Values, Weights
 from handlens.evaluate.results import Figure
-from handlens.evaluate.significance import Gap, Repeated, interval_of, seeds_of
+from handlens.evaluate.significance import Gap, Repeated, gap_of, interval_of, seeds_of
 
 HitFigure = Literal["accuracy", "balanced_accuracy"]
 
@@ -23,9 +22,6 @@ Standing = Literal["reference", "better", "worse", "tie"]
 
 Said = NDArray[np.int64]
 """The class that each judged picture was called, a row a training."""
-
-_SAME = 1e-6
-"""Differences below this are rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,26 +108,8 @@ def paired_gap(own: Repeated, other: Repeated, basis: Basis) -> Gap:
     tells what another draw would change, and not that of each row.
     """
     apart = Repeated(own.values - other.values, own.drawn - other.drawn, own.left_out - other.left_out)
-    groups, times = basis.n_groups, len(apart.values)
-    if groups <= 1:
-        return Gap(apart.value, 0.0, 0.0, 1.0, f"{'one group' if groups else 'no pictures'}: unknown")
-    spread, draws = apart.spread, seeds_of(apart)
-    left_out = spread.left_out[np.isfinite(spread.left_out)]
-    if float(np.ptp(left_out)) <= _SAME and draws.variance <= _SAME**2:
-        method = f"exact bound for {basis.worth} groups without exception"
-        return Gap(apart.value, 0.0, basis.worth, 1.0, method)
-    # Drawing from G groups varies by (G - 1)/G too little.
-    by_groups = float(np.nanvar(spread.drawn)) * groups / (groups - 1)
-    variance = by_groups + draws.beyond / times
-    parts = [(by_groups, degrees_of_freedom(spread, max(1, basis.worth - 1)))]
-    # The price of not knowing it well is that of the whole variance, whatever was taken off.
-    parts += [(draws.variance / times, draws.degrees)] if draws.degrees else []
-    # Satterthwaite (1946): the degrees of freedom of a sum of variances, each known with its own.
-    uncertain = sum(part**2 / degrees for part, degrees in parts)
-    degrees = max(1.0, variance**2 / uncertain) if uncertain else np.inf
-    method = f"paired bootstrap over {groups} groups, {RESAMPLES} resamples"
-    method += f", and {times} trainings of each" if draws.degrees else ""
-    return Gap(apart.value, sqrt(variance), degrees, 1.0, method)
+    times = len(apart.values)
+    return gap_of(apart.value, apart.spread, seeds_of(apart), 1 / times, basis, f"{times} trainings of each")
 
 
 def standing_of(difference: Figure | None, p_corrected: float | None) -> Standing:

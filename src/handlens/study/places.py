@@ -1,12 +1,14 @@
 """Where cells run: one after another in this process, in several of this machine, or on a Ray cluster."""
 
+import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from multiprocessing import Pipe, get_context
@@ -84,12 +86,20 @@ class Processes:
         """End the processes, in the middle of their cells if need be: these go on another time."""
         for worker in (*self._free, *(worker for _, worker in self._busy.values())):
             worker.end()
+        # After Ctrl-C the program ends at once: what their queues hold of the system is given back now.
+        self._free.clear()
+        self._busy.clear()
+        gc.collect()
 
     def begin(self, task: Task, alone: bool) -> None:
         """Give it to a process that has nothing to do, or to a new one."""
-        worker = self._free.pop() if self._free else _Worker()
+        if not self._free:
+            self._free.append(_Worker())
         threads = num_threads() if alone else max(1, num_threads() // self.slots)
-        self._busy[worker.pool.submit(carried_out, task, threads)] = task.cell, worker
+        with _undisturbed():
+            # Its process starts here, and takes over that Ctrl-C waits: this one alone answers it.
+            future = self._free[-1].pool.submit(carried_out, task, threads)
+            self._busy[future] = task.cell, self._free.pop()
 
     def ended(self) -> tuple[str, Outcome]:
         """The first that is ready; a process that was lost is replaced."""
@@ -124,6 +134,20 @@ class _Worker:
         self._leash.close()
         self._reader.close()
         self.pool.shutdown(wait=True, cancel_futures=True)
+        del self.pool
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let Ctrl-C wait until the block has ended."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _be_led(leash: Connection) -> None:

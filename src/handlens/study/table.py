@@ -1,16 +1,87 @@
-"""The table of a study."""
+"""What a study comes to: its rows beside each other, and how each cell fared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from handlens.compare_runs import Group, compare_runs
+from handlens.evaluate.comparison import Entry
 from handlens.evaluate.results import Figure, Metrics
-from handlens.report.words import listed
+from handlens.report.comparison import WRITERS, write_comparison
+from handlens.report.tables import SideBySide
+from handlens.report.words import count, listed
+from handlens.run import RunFolder
+from handlens.study.cells import Cell
 from handlens.study.study import Study
 from handlens.study.work import Outcome
 
 SHOWN = ("accuracy", "f1_macro")
 """The figures of each cell."""
+
+
+def table_of(study: Study, figure: str = "accuracy", to: str = "first", timed: bool = True) -> SideBySide:
+    """The rows that are done beside each other, as `handlens compare` puts them, and those that failed."""
+    groups = rows_of(study)
+    done = {group.name for group in groups}
+    failed: dict[str, Entry] = {}
+    for cell in study.cells:
+        outcome = study.outcome(cell)
+        if outcome.state == "failed" and cell.row not in done:
+            # How to mend it takes more words than a table has room for: `reasons_of` tells them.
+            first = " ".join(outcome.why.split()).partition(". ")[0].removesuffix(".")
+            failed.setdefault(cell.row, Entry(cell.row, (), problem=f"{first}."))
+    told = compare_runs(groups, figure, to=to, timed=timed, failed=list(failed.values()))
+    return replace(told, missing=(*told.missing, *_unfinished(study, groups)))
+
+
+def rows_of(study: Study) -> list[Group]:
+    """The rows of which some training is done, with the runs of those trainings: all folds of each."""
+    runs: dict[str, list[RunFolder]] = {}
+    for cells in _trainings(study):
+        if all(study.outcome(cell).state == "done" for cell in cells):
+            runs.setdefault(cells[0].row, []).extend(map(study.run, cells))
+    return [Group(row, tuple(of_row)) for row, of_row in runs.items()]
+
+
+def narrow(told: SideBySide) -> SideBySide:
+    """The same for a terminal, which has no room for why a row failed: it stands below the table there."""
+    rows = (row.model_copy(update={"problem": "why: below"}) for row in told.comparison.rows if row.problem)
+    by_name = {row.name: row for row in rows}
+    shown = tuple(by_name.get(row.name, row) for row in told.comparison.rows)
+    return replace(told, comparison=told.comparison.model_copy(update={"rows": shown}))
+
+
+def write_tables(study: Study, told: SideBySide, command: str) -> None:
+    """Write the table into the study's folder in every form; `command` makes it again."""
+    for form in WRITERS:
+        write_comparison(told, study.folder.table_path(form), command)
+
+
+def _trainings(study: Study) -> list[list[Cell]]:
+    """The cells of each row and seed: one, or one a fold."""
+    found: dict[tuple[str, int], list[Cell]] = {}
+    for cell in study.cells:
+        found.setdefault((cell.row, cell.seed), []).append(cell)
+    return list(found.values())
+
+
+def _unfinished(study: Study, groups: Sequence[Group]) -> list[str]:
+    """What is missing of rows that have some of their trainings, and which rows have none yet."""
+    of_row: dict[str, list[Cell]] = {}
+    for cell in study.cells:
+        of_row.setdefault(cell.row, []).append(cell)
+    done = {group.name: len(group.runs) for group in groups}
+    told = [
+        f"“{row}” rests on {done[row]} of its {count(len(cells), 'run')}: the rest failed or is not finished."
+        for row, cells in of_row.items()
+        if 0 < done.get(row, 0) < len(cells)
+    ]
+    waiting = [
+        row
+        for row, cells in of_row.items()
+        if row not in done and not any(study.outcome(cell).state == "failed" for cell in cells)
+    ]
+    return [*told, *([f"Not finished yet: {listed(waiting)}."] if waiting else [])]
 
 
 @dataclass(frozen=True)
@@ -35,7 +106,7 @@ class CellLine:
         return cells
 
 
-def table_of(study: Study) -> list[CellLine]:
+def lines_of(study: Study) -> list[CellLine]:
     """A line for each cell, in the order of the study."""
     lines = []
     for cell in study.cells:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from handlens.base import parallel
 from handlens.base.errors import HandlensError
+from handlens.base.parallel import use_at_most
 from handlens.data.samples import Samples
 from handlens.recipe import Recipe
 from handlens.run import RunFolder
@@ -19,6 +19,9 @@ State = Literal["done", "failed", "waiting"]
 PATIENCE_S = 60.0
 """How long a cell waits for a process that still writes its folder: that of a lost node is about to end."""
 LOOK_EVERY_S = 0.5
+
+_begun = False
+"""Whether this process has run a cell before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,8 @@ class Outcome:
 
 def carried_out(task: Task, threads: int = 0) -> Outcome:
     """Run a cell, on so many threads (0 for all): a cell that fails is told, and others go on."""
+    global _begun
+    alone, _begun = not _begun, True
     os.environ.update(task.environment)
     use_threads(threads)
     # Imported here, so that the process that only hands cells out needs no torch.
@@ -57,7 +62,7 @@ def carried_out(task: Task, threads: int = 0) -> Outcome:
     try:
         wait_for_writer(RunFolder(task.folder))
         log(task.log, "begun", cell=task.cell, threads=threads)
-        run_recipe(task.recipe, task.samples, task.folder, task.command)
+        run_recipe(task.recipe, task.samples, task.folder, task.command, alone=alone)
         outcome = Outcome("done", seconds=round(time.monotonic() - started, 2))
     except HandlensError as error:
         outcome = Outcome("failed", str(error))
@@ -73,7 +78,7 @@ def use_threads(threads: int) -> None:
     import torch
 
     if threads:
-        parallel.MOST_THREADS = threads
+        use_at_most(threads)
         torch.set_num_threads(threads)
 
 

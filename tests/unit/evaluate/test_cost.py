@@ -69,11 +69,27 @@ def test_all_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0 < each.median_ms <= each.p95_ms
 
 
-def test_a_larger_network_takes_longer() -> None:
-    small, large = contender(4), contender(512)
-    found, session = measure({"large": large, "small": small}, batch=2, seconds_a_row=0.01)
-    times = [found[name].median_ms for name in ("small", "large")]
-    assert times[0] is not None and times[1] is not None and times[0] < times[1]
+def test_each_row_has_its_own_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that stands still but while a network judges: as long as it is wide, or a hundredfold."""
+    now, calls = [0.0], [0]
+
+    def judging(each: Contender):
+        def judge(pixels: np.ndarray) -> None:
+            calls[0] += 1
+            # Batches of two take three times as long; one passage in a hundred is held up.
+            late = 100 if calls[0] % 101 == 100 else 1
+            now[0] += each.head.num_features / 1000 * (3 if len(pixels) == 2 else 1) * late
+
+        return judge
+
+    monkeypatch.setattr(measuring, "judging", judging)
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
+    both = {"large": contender(8), "small": contender(4)}
+    found, session = measure(both, batch=2, seconds_a_row=0.01)
+    for name, width in (("small", 4), ("large", 8)):
+        assert found[name].median_ms == pytest.approx(width)
+        assert found[name].p95_ms == pytest.approx(width)
+        assert found[name].pictures_a_second == pytest.approx(2 * 1000 / (3 * width))
     assert session is not None and session.rounds == measuring.LEAST_ROUNDS
 
 
@@ -105,6 +121,11 @@ def test_training_takes_features_and_learning() -> None:
     assert training_of(runs).minutes == pytest.approx((1.5 + 0.5) / 2)
     assert training_of([provenance(judging=3)]).minutes is None
     assert training_of(runs).peak_mib is None
+    first, again = (
+        run.model_copy(update={"peak_mib": most}) for run, most in zip(runs, (812, 790), strict=True)
+    )
+    assert training_of([first, *runs]).peak_mib == 812
+    assert training_of([again, first]).peak_mib == 812
 
 
 def test_a_busy_machine_is_told() -> None:

@@ -102,6 +102,9 @@ def test_what_people_read() -> None:
     assert costs.rows[0] == ("plain", "2.23", "8.5", "300", "11.2", "14.5", "130.4", "1.50")
     assert costs.rows[2] == ("alike", *["not measured"] * 6, "not recorded")
     assert "all rows in turn" in costs.title
+    untimed = costs_table(told(session=None))
+    assert untimed.columns == ("row", "parameters, M", "MiB", "multiply-adds, M", "training, min")
+    assert untimed.rows[0] == ("plain", "2.23", "8.5", "300", "1.50")
 
 
 def test_peak_memory_is_shown_where_a_run_tells_it() -> None:
@@ -109,6 +112,7 @@ def test_peak_memory_is_shown_where_a_run_tells_it() -> None:
     assert costs_table(shown).columns[-1] == "peak, MiB"
     assert [cells[-1] for cells in costs_table(shown).rows] == ["812", "not recorded", "not recorded"]
     assert not any("Peak memory" in note for note in notes_of(shown))
+    assert any("a process to themselves" in note for note in notes_of(shown))
     assert any("Peak memory" in note for note in notes_of(told()))
 
 
