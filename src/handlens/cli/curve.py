@@ -59,6 +59,7 @@ def curve(
     Given again after a stop, or with more steps or draws, the same command goes on.
     """
     from handlens import terminal
+    from handlens.audit.audit import audit_folder
     from handlens.base.spec import read_yaml
     from handlens.study.curve import PAGE, draw_curve
     from handlens.study.curve_page import table_of
@@ -69,8 +70,10 @@ def curve(
     spec = CurveSpec.parse(given, "The learning curve")
     extra = group_settings(group, group_level, group_column)
     chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
-    folder = out or Path("curves") / f"{samples.root.name}-{chosen.name}"
-    told = draw_curve(chosen, samples, folder, spec, command_line(folder))
+    # Two tables in one folder are told apart, as by an audit.
+    name = audit_folder(data).name
+    folder = out or Path("curves") / f"{name}-{chosen.name}"
+    told = draw_curve(chosen, samples, folder, spec, command_line(folder), name)
     if as_json:
         terminal.print_json(told.model_dump(mode="json"))
         return

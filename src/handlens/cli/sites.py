@@ -57,6 +57,7 @@ def sites(
     same command goes on.
     """
     from handlens import terminal
+    from handlens.audit.audit import audit_folder
     from handlens.study.sites import PAGE, across_sites
     from handlens.study.sites_page import table_of
     from handlens.study.sites_results import SitesSpec
@@ -65,8 +66,10 @@ def sites(
     spec = SitesSpec.parse(given, "The comparison across sites")
     extra = group_settings(group, group_level, group_column)
     chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
-    folder = out or Path("sites") / f"{Path(data).stem}-{column}"
-    told = across_sites(chosen, samples, folder, spec, command_line(folder))
+    # Two tables in one folder are told apart, as by an audit.
+    name = audit_folder(data).name
+    folder = out or Path("sites") / f"{name}-{column}"
+    told = across_sites(chosen, samples, folder, spec, command_line(folder), name)
     if as_json:
         terminal.print_json(told.model_dump(mode="json"))
         return

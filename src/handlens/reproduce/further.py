@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from handlens.audit.audit import audit_folder
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
 from handlens.data.samples import Samples
@@ -44,7 +45,7 @@ def refuse_unknown_column(samples: Samples, column: str) -> None:
 
 
 def further_pages(
-    study: Study, samples: Samples, out: Path, column: str | None, quick: bool, command: str
+    study: Study, samples: Samples, source: str, out: Path, column: str | None, quick: bool, command: str
 ) -> Further:
     """A learning curve from few pictures, and each site left out, with the first row whose head alone trains.
 
@@ -69,26 +70,31 @@ def further_pages(
             )
         )
     which = Further(notes=(f"Few pictures and other sites are of the row {cell.row!r}.",))
-    few = few_pictures(cell.recipe, samples, out / "few-pictures", quick, command)
-    return which + few + other_sites(cell.recipe, samples, out / "sites", column, command)
+    data = audit_folder(source).name
+    few = few_pictures(cell.recipe, samples, data, out / "few-pictures", quick, command)
+    return which + few + other_sites(cell.recipe, samples, data, out / "sites", column, command)
 
 
-def few_pictures(recipe: Recipe, samples: Samples, folder: Path, quick: bool, command: str) -> Further:
+def few_pictures(
+    recipe: Recipe, samples: Samples, data: str, folder: Path, quick: bool, command: str
+) -> Further:
     """By number of pictures a class: the row's head, prototypes, cosine head and ridge beside each other."""
     spec = CurveSpec(steps=QUICK_STEPS, draws=QUICK_DRAWS) if quick else CurveSpec()
     try:
-        told = draw_curve(recipe, samples, folder, spec, command)
+        told = draw_curve(recipe, samples, folder, spec, command, data)
     except HandlensError as error:
         return Further(notes=(f"No page about few pictures. {error}",))
     return Further((folder / CURVE_PAGE,), (f"Few pictures a class: {told.answer}",))
 
 
-def other_sites(recipe: Recipe, samples: Samples, folder: Path, column: str | None, command: str) -> Further:
+def other_sites(
+    recipe: Recipe, samples: Samples, data: str, folder: Path, column: str | None, command: str
+) -> Further:
     """Each site of the column left out in turn."""
     if column is None:
         return Further(notes=(NO_SITE_COLUMN,))
     try:
-        told = across_sites(recipe, samples, folder, SitesSpec(column=column), command)
+        told = across_sites(recipe, samples, folder, SitesSpec(column=column), command, data)
     except HandlensError as error:
         return Further(notes=(f"No page about other sites. {error}",))
     return Further((folder / SITES_PAGE,), tuple(f"Other sites: {sentence}" for sentence in told.answer))

@@ -111,9 +111,17 @@ def _ordered(sides: Sides, places: Rows, seed: Sequence[int]) -> Rows:
 
 
 def draw_curve(
-    recipe: Recipe, samples: Samples, folder: Path, spec: CurveSpec | None = None, command: str = ""
+    recipe: Recipe,
+    samples: Samples,
+    folder: Path,
+    spec: CurveSpec | None = None,
+    command: str = "",
+    data: str = "",
 ) -> Curve:
-    """Draw a learning curve into a folder. Given again after a stop, or with more draws, it goes on."""
+    """Draw a learning curve into a folder. Given again after a stop, or with more draws, it goes on.
+
+    `data` is what the pictures are called, else as the folder that they are in.
+    """
     spec = spec or CurveSpec()
     refuse_training_networks(recipe, "A learning curve")
     with only_writer(folder):
@@ -144,7 +152,7 @@ def draw_curve(
         }
         found = measured(said, truth, steps, spec.methods)
         told = Curve(
-            data=samples.root.name,
+            data=data or samples.root.name,
             recipe=recipe.name,
             backbone=recipe.model.backbone,
             classes=sides.classes,

@@ -17,12 +17,14 @@ import numpy as np
 
 from handlens.base.errors import HandlensError
 from handlens.base.spec import Spec
+from handlens.compare_runs import common_side
 from handlens.evaluate.comparison import JudgedRows
 from handlens.evaluate.intervals import MISSED, Basis, Grouping
 from handlens.evaluate.judged_alike import agreed, joined, same_pictures
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.significance import Repeated, gap, holm
 from handlens.study.study import Study
+from handlens.study.table import finished_trainings, rows_of
 
 Values = tuple[str, ...]
 """A row by its value on each axis."""
@@ -105,20 +107,14 @@ def effects_of(study: Study, figure: str = "accuracy") -> Effects:
 
 
 def judged_rows(study: Study) -> dict[Values, dict[int, Predictions]]:
-    """What each training said whose folds are all done, of the test side or else of validation."""
-    trainings: dict[tuple[Values, int], list[Predictions | None]] = {}
-    for cell in study.cells:
-        run = study.run(cell)
-        paths = (run.predictions_path(side) for side in ("test", "val"))
-        there = next((path for path in paths if path.is_file()), None)
-        done = study.outcome(cell).state == "done" and there is not None
-        key = tuple(cell.values.values()), cell.seed
-        trainings.setdefault(key, []).append(Predictions.read(there) if done and there else None)
+    """What each finished training said, of the side that the table is of."""
+    side = common_side(rows_of(study))
     rows: dict[Values, dict[int, Predictions]] = {}
-    for (row, seed), folds in trainings.items():
-        said = [fold for fold in folds if fold is not None]
-        if len(said) == len(folds):
-            rows.setdefault(row, {})[seed] = joined(said, " + ".join(filter(None, row)))
+    for cells in finished_trainings(study):
+        first, said = cells[0], [study.run(cell).predictions_path(side) for cell in cells]
+        rows.setdefault(tuple(first.values.values()), {})[first.seed] = joined(
+            [Predictions.read(path) for path in said], first.row
+        )
     return rows
 
 

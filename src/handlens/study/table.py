@@ -37,9 +37,8 @@ def table_of(study: Study, figure: str = "accuracy", to: str = "first", timed: b
 def rows_of(study: Study) -> list[Group]:
     """The rows of which some training is done, with the runs of those trainings: all folds of each."""
     runs: dict[str, list[RunFolder]] = {}
-    for cells in _trainings(study):
-        if all(study.outcome(cell).state == "done" for cell in cells):
-            runs.setdefault(cells[0].row, []).extend(map(study.run, cells))
+    for cells in finished_trainings(study):
+        runs.setdefault(cells[0].row, []).extend(map(study.run, cells))
     return [Group(row, tuple(of_row)) for row, of_row in runs.items()]
 
 
@@ -57,12 +56,12 @@ def write_tables(study: Study, told: SideBySide, command: str) -> None:
         write_comparison(told, study.folder.table_path(form), command)
 
 
-def _trainings(study: Study) -> list[list[Cell]]:
-    """The cells of each row and seed: one, or one a fold."""
+def finished_trainings(study: Study) -> list[list[Cell]]:
+    """The cells of each row and seed, one or one a fold, where all of them are done."""
     found: dict[tuple[str, int], list[Cell]] = {}
     for cell in study.cells:
         found.setdefault((cell.row, cell.seed), []).append(cell)
-    return list(found.values())
+    return [cells for cells in found.values() if all(study.outcome(cell).state == "done" for cell in cells)]
 
 
 def _unfinished(study: Study, groups: Sequence[Group]) -> list[str]:

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from studied import TINY, draw_photos
+from typer.testing import CliRunner
 
+import handlens.cli.curve  # noqa: F401 (the command is known once its file is imported)
 from handlens.base.errors import HandlensError
+from handlens.cli.app import app
 from handlens.data.samples import Samples
 from handlens.data.sides import Shot, Sides
 from handlens.evaluate.compare import accuracy_difference
@@ -212,6 +215,22 @@ def test_the_page_escapes_names_and_needs_nothing(tmp_path: Path) -> None:
     assert "<b>&" not in page and "&lt;b&gt;&amp;" in page
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("<svg") == 2
+
+
+def test_tables_in_one_folder_have_curves_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos = Samples.read(draw_photos(tmp_path / "lab", num=15))
+    table = photos.table.select(path="id", label="label")
+    table.write_csv(tmp_path / "lab" / "monday.csv")
+    table.gather_every(2).write_csv(tmp_path / "lab" / "tuesday.csv")
+    words = ["--steps", "1", "--draws", "2", "--methods", "ridge", "--set", "views.judge.size=32"]
+    words += ["--set", "model.backbone=handlens/nano", "--set", "model.weights=bundled"]
+    for day in ("monday", "tuesday"):
+        shown = CliRunner().invoke(app, ["curve", f"lab/{day}.csv", *words])
+        assert shown.exit_code == 0, (shown.output, shown.exception)
+        folder = tmp_path / "curves" / f"{day}-quick"
+        assert json.loads((folder / "curve.json").read_text())["data"] == day
+        assert f"<title>{day}: more pictures?" in (folder / "curve.html").read_text()
 
 
 def test_a_network_that_trains_is_refused(tmp_path: Path, photos: Samples) -> None:

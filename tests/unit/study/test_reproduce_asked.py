@@ -2,12 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from studied import parsed
 from typer.testing import CliRunner
 
 import handlens.cli.reproduce  # noqa: F401 (the command is known once its file is imported)
@@ -16,9 +18,12 @@ from handlens.cli.app import app
 from handlens.data.samples import Samples
 from handlens.reproduce.paper import Cell, Paper
 from handlens.reproduce.quick import SITE, quick_samples
-from handlens.reproduce.reproduce import Asked, study_for
+from handlens.reproduce.reproduce import Asked, study_for, tell
 from handlens.reproduce.tables import compared, known_table, measured_on, own_rows
 from handlens.study.cells import named_cells
+from handlens.study.study import run_study
+from handlens.study.work import Outcome
+from handlens.trained import TrainedRun
 
 SMALL = ["--set", "views.judge.size=64", "--set", "train.epochs=1", "--no-time"]
 
@@ -127,6 +132,24 @@ def test_the_defects_have_pages_about_few_pictures_and_about_other_sites(tmp_pat
     assert table.group_by(SITE).agg(pl.col("label").n_unique())["label"].to_list() == [5, 5, 5]
     specimens = table.with_columns(specimen=pl.col("id").str.extract(r"(.*)/"))
     assert specimens.group_by("specimen").agg(pl.col(SITE).n_unique())[SITE].unique().to_list() == [1]
+
+
+def test_of_a_training_that_lacks_a_fold_nothing_is_told(tmp_path):
+    data = Samples.read(pictures(tmp_path / "data", a=12, b=12))
+    paper = Paper.load("garbage")
+    heads = {"linear": {}, "layers": {"model.head.kind": "layers"}, "cosine": {"model.head.kind": "cosine"}}
+    spec = parsed(axes={"head": heads}, folds=2)
+    study = run_study(spec, lambda _: data, tmp_path / "out" / "honest")
+    broken = {"layers, seed 0, fold 1": Outcome("failed", "It is broken. Mend it.")}
+    study = replace(study, outcomes={**study.outcomes, **broken})
+    paper, asked = replace(paper, study=spec, cells=()), Asked(tmp_path / "out", timed=False)
+    done = tell(paper, {"honest": study}, asked, [], TrainedRun)
+    page = (tmp_path / "out" / "honest.html").read_text(encoding="utf-8")
+    # Its other fold judged half of the pictures, and no row is compared on half of them.
+    assert "24 pictures" in page and "It is broken." in page
+    assert [note for note in done.notes if "failed" in note] == [
+        "“layers, seed 0, fold 1” failed. It is broken. Mend it."
+    ]
 
 
 def test_without_a_column_of_sites_the_way_to_give_one_is_told(tmp_path):
