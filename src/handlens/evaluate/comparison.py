@@ -75,6 +75,8 @@ class Row(Spec):
     """The same figures of each training."""
     difference: Difference | None = None
     """To the reference, in the figure that the table is about."""
+    better_than: tuple[str, ...] = ()
+    """The rows that it is clearly better than."""
     confusion: tuple[tuple[int, ...], ...] = ()
     """Counts over all trainings, true classes down and predicted classes across."""
     problem: str = ""
@@ -181,6 +183,7 @@ def compare(
             figures={name: _figure(measured[at][name], table.basis(name)) for name in wanted},
             by_training={name: tuple(measured[at][name].values.tolist()) for name in wanted},
             difference=apart.difference(at),
+            better_than=tuple(name for of, name in enumerate(names) if apart.beats(at, of, lower)),
             confusion=_confusion(judged[entry.name]),
             notes=entry.notes,
         )
@@ -257,15 +260,10 @@ class JudgedRows:
     def basis(self, figure: str) -> Basis:
         """What a figure of these pictures rests on."""
         metric, some = METRICS[figure], _truth_beside(self.rows[0][0])
-        worth = self.grouping.count
-        if metric.macro:
-            # The variance of a plain mean over classes is that of so many groups shared out evenly.
-            of_class = [self.grouping.among(some.targets == at) for at in np.unique(some.targets)]
-            worth = min(worth, int(len(of_class) ** 2 / sum(1 / count for count in of_class)))
         return Basis(
             len(some.targets),
             self.grouping.count,
-            worth,
+            self.grouping.worth_by_class(some.targets) if metric.macro else self.grouping.count,
             trials=len(some.targets) if metric.counted else None,
             highest=metric.highest(some.num_classes),
             lifted=metric.lifted,
@@ -305,9 +303,19 @@ class _Apart:
         """What may be said of a row beside the reference."""
         if at == self.reference:
             return "reference"
-        if not self._clear(at, self.reference, self.corrected, self.missed):
-            return "tie"
-        return "better" if (self._gap(at, self.reference).value < 0) == lower_is_better else "worse"
+        if self.beats(at, self.reference, lower_is_better):
+            return "better"
+        return "worse" if self.beats(self.reference, at, lower_is_better) else "tie"
+
+    def beats(self, at: int, other: int, lower_is_better: bool) -> bool:
+        """Whether a row is clearly better than another: as their standing says, or where all pairs count."""
+        if self.reference in (at, other):
+            looked_at, missed = self.corrected, self.missed
+        else:
+            looked_at, missed = self.among_all, MISSED
+        if at == other or not self._clear(at, other, looked_at, missed):
+            return False
+        return (self._gap(at, other).value < 0) == lower_is_better
 
     def leads(self, at: int) -> bool:
         """Whether a row is the best one, or cannot be told from it."""

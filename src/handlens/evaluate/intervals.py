@@ -54,6 +54,14 @@ class Grouping:
         """How many groups have one of these pictures."""
         return len(np.unique(self.index[pictures]))
 
+    def worth_by_class(self, targets: NDArray[np.int64]) -> int:
+        """The groups that a plain mean over the classes is worth: few where a class has few.
+
+        Its variance is that of so many groups shared out evenly among the classes.
+        """
+        of_class = [self.among(targets == each) for each in np.unique(targets)]
+        return min(self.count, int(len(of_class) ** 2 / sum(1 / count for count in of_class)))
+
 
 @dataclass(frozen=True, eq=False)
 class Spread:

@@ -35,8 +35,10 @@ BATCH = 16
 """Pictures at once, for the number of pictures a second."""
 WARM_UP = 3
 """Passes before the first that is timed: the first ones choose algorithms and fill caches."""
-LEAST_ROUNDS, MOST_ROUNDS = 20, 100
-"""A 95th percentile needs twenty times, and more than a hundred tell nothing new."""
+LEAST_ROUNDS, MOST_ROUNDS = 60, 100
+"""Of sixty times three lie above the 95th percentile, and more than a hundred tell nothing new."""
+SLOW_ROUNDS, SLOW_SECONDS = 20, 30.0
+"""Of a network so slow that sixty times took longer than this, as many as fit, and this many at least."""
 BATCH_ROUNDS = 5
 SECONDS_A_ROW = 3.0
 """About how long one row is measured."""
@@ -82,9 +84,10 @@ def measure(
         warm = {
             name: min(_milliseconds(judge, one[name]) for _ in range(WARM_UP)) for name, judge in ways.items()
         }
-        rounds = int(np.clip(1000 * seconds_a_row / max(warm.values()), LEAST_ROUNDS, MOST_ROUNDS))
+        rounds = _rounds(max(warm.values()), seconds_a_row)
         for name, judge in ways.items():
-            judge(many[name])
+            for _ in range(WARM_UP):
+                judge(many[name])
         with progress("Timing", (rounds + BATCH_ROUNDS) * len(ways), "passes") as advance:
             for number, name in _in_turn(tuple(ways), rounds + BATCH_ROUNDS):
                 # The rounds with many pictures are spread among those with one.
@@ -112,6 +115,12 @@ def measure(
         )
         for name, cost in costs.items()
     }, session
+
+
+def _rounds(slowest_ms: float, seconds_a_row: float) -> int:
+    """How often each network is timed, by the slowest of them."""
+    wanted = np.clip(1000 * seconds_a_row / slowest_ms, LEAST_ROUNDS, MOST_ROUNDS)
+    return int(min(wanted, max(SLOW_ROUNDS, 1000 * SLOW_SECONDS / slowest_ms)))
 
 
 def counted(contender: Contender) -> Cost:

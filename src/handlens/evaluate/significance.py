@@ -70,7 +70,7 @@ class Seeds:
     """Of the figure from training to training."""
     beyond: float
     """The part of it that the bootstrap over pictures has not counted already."""
-    degrees: int
+    degrees: float
     """Trainings that tell it; 0 where there is one of each row."""
 
 
@@ -173,10 +173,15 @@ def interval_of(row: Repeated, basis: Basis) -> Interval:
     # The interval asks its resamples for the variance, and for Student's quantile only in a product with it.
     wider = sqrt(variance / by_groups) * student(degrees) / student(known)
     middle = np.nanmean(spread.drawn)
-    spread = Spread(middle + (spread.drawn - middle) * wider, spread.left_out)
+    wider_spread = Spread(middle + (spread.drawn - middle) * wider, spread.left_out)
     # A mean over trainings is no count of pictures any more.
-    found = interval(row.value, spread, replace(basis, trials=None))
-    return replace(found, method=f"{found.method}, and {len(row.values)} trainings")
+    found = interval(row.value, wider_spread, replace(basis, trials=None))
+    found = replace(found, method=f"{found.method}, and {len(row.values)} trainings")
+    if seeds.beyond or not basis.trials:
+        return found
+    # Trainings that add nothing to what pictures change make a count no less sure than a single one does.
+    counted = interval(row.value, spread, basis)
+    return min(counted, found, key=lambda each: each.high - each.low)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -277,11 +277,28 @@ def _traded(told: SideBySide) -> list[Traded]:
         if len(priced) < 2 or len({each.cost for each in priced}) == 1:
             continue
         best = drawings.front(priced, comparison.lower_is_better)
-        names = ", ".join(f"{each.number} {each.name}" for each in best)
         svg = drawings.draw_front(priced, comparison.figure, comparison.lower_is_better, words)
-        alt = f"{title_of(comparison.figure)} against {words}; on the front: {names}"
-        made.append(Traded(for_page(svg, alt), f"Nothing is both cheaper and better than: {names}."))
+        alt = f"{title_of(comparison.figure)} against {words}; on the front: {_numbers(best)}"
+        made.append(Traded(for_page(svg, alt), _of_front(comparison, priced, best)))
     return made
+
+
+def _of_front(comparison: Comparison, priced: Sequence[Priced], best: Sequence[Priced]) -> str:
+    """What may be said of the front: of its rows, which are clearly better than everything cheaper."""
+
+    def clear(each: Priced) -> bool:
+        cheaper = {other.name for other in priced if other.cost < each.cost}
+        return cheaper <= set(comparison.row(each.name).better_than)
+
+    tied = [each for each in best if not clear(each)]
+    sentence = f"Nothing is both cheaper and better than: {_numbers([each for each in best if clear(each)])}."
+    if tied:
+        sentence += f" On the line too, but tied with something cheaper: {_numbers(tied)}."
+    return sentence
+
+
+def _numbers(rows: Sequence[Priced]) -> str:
+    return ", ".join(f"{each.number} {each.name}" for each in rows)
 
 
 WRITERS: dict[str, Callable[[SideBySide, Path, str], None]] = {

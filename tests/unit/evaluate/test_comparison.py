@@ -70,6 +70,19 @@ def test_clear_differences_are_marked_and_others_are_ties() -> None:
         assert row.difference.p <= row.difference.p_corrected <= 1
 
 
+@pytest.mark.parametrize("figure", ["accuracy", "log_loss"])
+@pytest.mark.parametrize("to", ["first", "best", "bad"])
+def test_each_row_tells_which_it_is_clearly_better_than(figure: str, to: str) -> None:
+    rows = [("plain", 0.7), ("good", 0.95), ("alike", 0.72), ("bad", 0.3)]
+    found = compare([entry(name, right, seed=at) for at, (name, right) in enumerate(rows)], figure, to=to)
+    assert {row.name: row.better_than for row in found.rows} == {
+        "plain": ("bad",),
+        "good": ("plain", "alike", "bad"),
+        "alike": ("bad",),
+        "bad": (),
+    }
+
+
 def test_of_errors_the_smaller_is_better() -> None:
     found = compare([entry("plain", 0.6), entry("good", 0.95, seed=1)], "log_loss", also=("mse",))
     assert found.lower_is_better

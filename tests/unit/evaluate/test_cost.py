@@ -56,7 +56,12 @@ def test_all_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert session is not None
     assert (session.threads, session.batch) == (3, 6)
     assert {used for *_, used in calls} == {3}
-    timed = calls[2 * measuring.WARM_UP + 2 :]
+    # Before anything is timed, both networks are warmed up with one picture and with many.
+    warm = [(name, count) for name, count, _ in calls[: 4 * measuring.WARM_UP]]
+    assert {each: warm.count(each) for each in warm} == {
+        (name, count): measuring.WARM_UP for name in ("4", "8") for count in (1, 6)
+    }
+    timed = calls[4 * measuring.WARM_UP :]
     # Two calls are a round: both networks once, at the same number of pictures, in an order that changes.
     rounds = [timed[at : at + 2] for at in range(0, len(timed), 2)]
     assert all({name for name, *_ in each} == {"4", "8"} for each in rounds)
@@ -91,6 +96,29 @@ def test_each_row_has_its_own_times(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found[name].p95_ms == pytest.approx(width)
         assert found[name].pictures_a_second == pytest.approx(2 * 1000 / (3 * width))
     assert session is not None and session.rounds == measuring.LEAST_ROUNDS
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "rounds"), [(1, 100), (40, 75), (100, 60), (500, 60), (1000, 30), (5000, 20)]
+)
+def test_slow_networks_are_timed_often_enough_for_a_percentile(
+    monkeypatch: pytest.MonkeyPatch, milliseconds: float, rounds: int
+) -> None:
+    """Sixty times, unless that takes more than half a minute, by a clock that only judging moves."""
+    now = [0.0]
+
+    def judging(each: Contender):
+        def judge(pixels: np.ndarray) -> None:
+            now[0] += milliseconds / 1000
+
+        return judge
+
+    monkeypatch.setattr(measuring, "judging", judging)
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
+    _, session = measure({"one": contender(4)}, batch=2)
+    assert session is not None
+    assert session.rounds == pytest.approx(rounds, abs=1)
+    assert f"{session.rounds} rounds" in session.sentence
 
 
 def test_without_times_only_what_can_be_counted() -> None:

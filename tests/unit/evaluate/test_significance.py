@@ -120,6 +120,33 @@ def test_a_single_training_has_the_interval_of_its_figure() -> None:
     assert interval_of(row, own) == interval(0.9, Spread(row.drawn[0], row.left_out[0]), own)
 
 
+@pytest.mark.parametrize("trainings", [2, 3, 5])
+def test_trainings_that_agree_make_a_figure_no_less_sure(trainings: int) -> None:
+    # 33 pictures of 31 groups, two of them judged wrong by every training.
+    groups = np.append(np.arange(31), [0, 1])
+    correct = ~np.isin(np.arange(33), [10, 20])
+    own = basis(33, groups, trials=33)
+    once = interval_of(repeated(correct, groups), own)
+    again = interval_of(repeated([correct] * trainings, groups), own)
+    assert (again.low, again.high) == pytest.approx((once.low, once.high))
+    # Wilson's for pictures of their own, within a point: hardly any two share a group.
+    wilson = stats.binomtest(31, 33).proportion_ci(method="wilson")
+    assert (again.low, again.high) == pytest.approx((wilson.low, wilson.high), abs=0.015)
+
+
+def test_coverage_of_few_errors_that_trainings_share() -> None:
+    rng = np.random.default_rng(7)
+    groups, experiments, held = np.arange(90) // 3, 120, 0
+    for _ in range(experiments):
+        # Hard for all trainings: half of the pictures of a fifth of the groups.
+        wrong = (rng.random(30) < 0.2)[groups] & (rng.random(90) < 0.5)
+        correct = [~wrong | (rng.random(90) < 0.4) for _ in range(2)]
+        found = interval_of(repeated(correct, groups), basis(90, groups, trials=90))
+        held += found.low <= 1 - 0.2 * 0.5 * 0.6 <= found.high
+    # 95 % with the chance of 120 experiments (standard error 2 %).
+    assert held / experiments >= 0.9, held
+
+
 @pytest.mark.parametrize(("num_groups", "size", "seed_spread"), [(150, 1, 0.03), (30, 6, 0.0), (30, 6, 0.04)])
 def test_coverage_over_pictures_and_seeds(num_groups, size, seed_spread) -> None:
     rng = np.random.default_rng(5)

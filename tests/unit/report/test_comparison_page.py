@@ -147,6 +147,25 @@ def test_of_many_rows_the_reference_and_the_best_are_drawn() -> None:
     assert comparison.best.name in kept
 
 
+def test_of_the_front_it_claims_only_what_the_intervals_say(tmp_path: Path) -> None:
+    # Each dearer than the one before it, and better by its value.
+    rows = [("cheap", 0.6), ("middling", 0.65), ("dear", 0.97)]
+    comparison = compare([entry(name, right, seed) for seed, (name, right) in enumerate(rows)])
+    values = [row.figures["accuracy"].value for row in comparison.rows]
+    assert values == sorted(values)
+    assert [row.standing for row in comparison.rows] == ["reference", "tie", "better"]
+    path = tmp_path / "page.html"
+    write_comparison(told(comparison), path, "again")
+    said = re.findall(r"<figcaption>(Nothing.+?)</figcaption>", path.read_text(encoding="utf-8"))
+    assert set(said) == {
+        "Nothing is both cheaper and better than: 1 cheap, 3 dear. "
+        "On the line too, but tied with something cheaper: 2 middling."
+    }
+    apart = compare([entry("cheap", 0.3, 0), entry("dear", 0.97, 2)])
+    write_comparison(told(apart), path, "again")
+    assert "better than: 1 cheap, 2 dear.</figcaption>" in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("lower", [False, True])
 def test_the_front_is_what_nothing_beats(lower: bool) -> None:
     rng = np.random.default_rng(0)
