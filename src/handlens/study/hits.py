@@ -5,7 +5,7 @@ may differ by their seed or by the pictures that they learned from.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -42,12 +42,8 @@ class Truth:
     @property
     def basis(self) -> Basis:
         """What a figure of these pictures rests on."""
-        grouping, worth = self.grouping, self.grouping.count
-        plain = self.figure == "accuracy"
-        if not plain:
-            # The variance of a plain mean over classes is that of so many groups shared out evenly.
-            of_class = [grouping.among(self.targets == each) for each in np.unique(self.targets)]
-            worth = min(worth, int(len(of_class) ** 2 / sum(1 / count for count in of_class)))
+        grouping, plain = self.grouping, self.figure == "accuracy"
+        worth = grouping.count if plain else grouping.worth_by_class(self.targets)
         return Basis(len(self.targets), grouping.count, worth, trials=len(self.targets) if plain else None)
 
     def measured(self, rows: Sequence[Said], seed: int = 0) -> list[Repeated]:
@@ -107,9 +103,25 @@ def paired_gap(own: Repeated, other: Repeated, basis: Basis) -> Gap:
     They share their seed or the pictures that they began with, so it is the spread of their differences that
     tells what another draw would change, and not that of each row.
     """
-    apart = Repeated(own.values - other.values, own.drawn - other.drawn, own.left_out - other.left_out)
-    times = len(apart.values)
-    return gap_of(apart.value, apart.spread, seeds_of(apart), 1 / times, basis, f"{times} trainings of each")
+    return paired_gaps([own], other, basis)[0]
+
+
+def paired_gaps(rows: Sequence[Repeated], other: Repeated, basis: Basis) -> list[Gap]:
+    """Several rows less the same other one.
+
+    What another training changes is pooled over them, for two trainings of a single row tell next to nothing
+    of it. All have the other row in them, so that differences move together, and further rows tell less than
+    they would alone: Satterthwaite's degrees of freedom where each two differences correlate by a half.
+    """
+    apart = [
+        Repeated(own.values - other.values, own.drawn - other.drawn, own.left_out - other.left_out)
+        for own in rows
+    ]
+    pooled = seeds_of(*apart)
+    seeds = replace(pooled, degrees=pooled.degrees / (1 + (len(rows) - 1) / 4))
+    times = len(other.values)
+    words = f"{times} trainings of each"
+    return [gap_of(each.value, each.spread, seeds, 1 / times, basis, words) for each in apart]
 
 
 def standing_of(difference: Figure | None, p_corrected: float | None) -> Standing:

@@ -1,8 +1,8 @@
 """The story of other sites: train here, test there.
 
 Each site of a column (factory, line, camera, day) is left out in turn. What was learned from the others
-judges it: as it is, with batch norms that were told what its pictures look like, and from features that were
-brought to its look. None of these three sees a label of the site that is judged.
+judges it: as it is, through batch norms that were told of every site what its pictures look like, and from
+features that were brought to its look. None of these three sees a label of the site that is judged.
 
 Beside them stands what a mixed split would have claimed for the very same pictures: a head that had other
 groups of the site to learn from. It learns from no more pictures than the others do, so that the difference
@@ -43,6 +43,8 @@ from handlens.training.table import FeatureTable
 PAGE, RECORD, CELLS = "sites.html", "sites.json", "cells.jsonl"
 NO_SITES = ("id", "path", "label", "split", "digest")
 """Columns that name no sites."""
+ADAPTED_VERSION = 2
+"""Raise it when adapting the same pictures would give other features than before."""
 MOST_SITES = 50
 """With more values a column hardly names sites."""
 
@@ -57,11 +59,16 @@ class LeftOut:
     unlabelled: Rows
     """All its pictures, whose labels nothing looks at."""
     others: Rows
-    """Pictures of the other sites that share no group with it."""
+    """Pictures of the other sites that share no group with it and show nothing of other pictures."""
 
 
-def across_sites(recipe: Recipe, samples: Samples, folder: Path, spec: SitesSpec, command: str = "") -> Sited:
-    """Leave each site out in turn. Given again after a stop, it goes on."""
+def across_sites(
+    recipe: Recipe, samples: Samples, folder: Path, spec: SitesSpec, command: str = "", data: str = ""
+) -> Sited:
+    """Leave each site out in turn. Given again after a stop, it goes on.
+
+    `data` is what the pictures are called, else as the folder that they are in.
+    """
     refuse_training_networks(recipe, "A comparison across sites")
     with only_writer(folder):
         checked = check(samples, recipe.data)
@@ -76,6 +83,7 @@ def across_sites(recipe: Recipe, samples: Samples, folder: Path, spec: SitesSpec
             "folds": str(spec.folds),
             "seed": str(spec.seed),
             "features": str(FEATURES_VERSION),
+            "adapted": str(ADAPTED_VERSION),
         }
         work = Work(recipe, sides, names, spec)
         ledger = Ledger(folder / CELLS, about)
@@ -83,7 +91,7 @@ def across_sites(recipe: Recipe, samples: Samples, folder: Path, spec: SitesSpec
             work.judge(site, ledger)
         found = measured([work.told(site, ledger) for site in sites], spec)
         told = Sited(
-            data=samples.root.name,
+            data=data or samples.root.name,
             recipe=recipe.name,
             backbone=recipe.model.backbone,
             spec=spec,
@@ -132,6 +140,8 @@ def left_out_sites(sides: Sides, names: Sequence[str], column: str) -> list[Left
         here = np.flatnonzero(site == name)
         # A group that is at two sites would be learned from and judged.
         others = np.flatnonzero((site != name) & ~np.isin(groups, groups[here]) & (sides.targets >= 0))
+        # What was mixed or drawn from several may show what is judged, whatever its group says.
+        others = sides.unmixed(others)
         taken = sides.taken(here)
         judged = taken[np.isin(sides.targets[taken], np.unique(sides.targets[others]))]
         if len(judged) and len(np.unique(sides.targets[others])) > 1:
@@ -177,6 +187,24 @@ class Work:
         rows = {name: np.flatnonzero(site == name) for name in sorted(set(self.names))}
         return {name: Look.of(self.table.rows(places, 0).numpy()) for name, places in rows.items()}
 
+    @cached_property
+    def renormed(self) -> FeatureTable:
+        """The features of each site from a network whose batch norms know its pictures, and no others.
+
+        Which site is judged makes no difference to them, so that all turns share them.
+        """
+        values = self._values()
+        site = np.array(self.names)
+        for name in sorted(set(self.names)):
+            here = np.flatnonzero(site == name)
+            # A site may have nothing but pictures that were made from those of others.
+            told = [self.sides.shots[place] for place in self.sides.taken(here)]
+            if told:
+                adapted = adapted_extractor(self.extractor, told)
+                shots = [self.sides.shots[place] for place in here]
+                values[:, here] = adapted_rows(adapted, shots, f"{name}, batch norms adapted")
+        return HeldTable(values)
+
     @property
     def ways(self) -> tuple[Way, ...]:
         """The ways that this network allows."""
@@ -220,7 +248,7 @@ class Work:
                 asked=taught.asked,
                 head=self.recipe.model.head,
                 fit=self.recipe.train,
-                average=self.recipe.views.averages[0] and taught.views_fit,
+                average=self.recipe.views.averages[0],
                 seed=self.recipe.train.seed + self.spec.seed + seed,
             )
             called[taught.asked] = by_head(lesson)
@@ -232,8 +260,8 @@ class Work:
         if way == "plain":
             table = self.table
         else:
-            table = self._renormed(site) if way == "batch_norm" else self._aligned(site)
-        return [_Taught(table, site.others, site.judged, way != "batch_norm")]
+            table = self.renormed if way == "batch_norm" else self._aligned(site)
+        return [_Taught(table, site.others, site.judged)]
 
     def _of_seen_site(self, site: LeftOut) -> "list[_Taught]":
         """In turn a part of the site's groups is judged, and the others are learned from too."""
@@ -248,22 +276,13 @@ class Work:
             own = site.judged[fold != number]
             learned = thinned(np.concatenate([site.others, own]), groups, len(site.others), self.spec.seed)
             learned = with_all_classes(learned, site.others, self.sides.targets)
-            found.append(_Taught(self.table, learned, site.judged[fold == number], True))
+            found.append(_Taught(self.table, learned, site.judged[fold == number]))
         return found
 
     def _values(self) -> NDArray[np.float32]:
         """The features of all pictures under all views, to be changed."""
         everything = np.arange(len(self.sides.ids))
         return np.stack([self.table.rows(everything, view).numpy() for view in range(self.table.num_views)])
-
-    def _renormed(self, site: LeftOut) -> FeatureTable:
-        """The features with those of the site from a network whose batch norms know its pictures."""
-        values = self._values()
-        shots = [self.sides.shots[place] for place in site.unlabelled]
-        adapted = adapted_extractor(self.extractor, shots)
-        judged = [self.sides.shots[place] for place in site.judged]
-        values[:, site.judged] = adapted_rows(adapted, judged, f"{site.name}, batch norms adapted")
-        return HeldTable(values)
 
     def _aligned(self, site: LeftOut) -> FeatureTable:
         """The features with those of each other site brought to the look of this one."""
@@ -285,8 +304,6 @@ class _Taught:
     table: FeatureTable
     learned: Rows
     asked: Rows
-    views_fit: bool
-    """Whether the further views of the judged pictures are there too."""
 
 
 def thinned(places: Rows, groups: NDArray[np.str_], most: int, seed: int) -> Rows:
@@ -314,10 +331,6 @@ def _notes(work: Work, sites: Sequence[LeftOut], homeless: int) -> list[str]:
     ]
     if not work.has_batch_norms:
         told.append("This network has no batch norms, so there are none to adapt.")
-    elif work.recipe.views.averages[0]:
-        told.append(
-            "With adapted batch norms a picture is judged alone, otherwise by the mean over its views."
-        )
     if homeless:
         told.append(f"{count(homeless, 'picture')} without a site were left out.")
     unknown = sum(len(site.unlabelled) - len(site.judged) for site in sites)
