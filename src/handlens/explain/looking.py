@@ -37,7 +37,8 @@ class Trial:
     """The pictures that were tried."""
     against: tuple[Against, ...]
     random_networks: NDArray[np.float64]
-    """The rank correlations, a row a picture, a column a share of the network; NaN where not tried."""
+    """The rank correlations, a row a picture, a column a share of the network; NaN where not tried, or
+    where a map was empty and cannot be compared."""
 
 
 class Looking:

@@ -24,10 +24,15 @@ GRID = 28
 
 
 def rank_correlation(first: Heat, second: Heat) -> float:
-    """Spearman's correlation of two maps; 0 where one of them is empty or the same everywhere."""
+    """Spearman's correlation of two maps.
+
+    A map that is empty or the same everywhere has no ranks: beside another such map it is the same, and
+    beside any other nothing can be said (NaN).
+    """
     ranks = [rankdata(_coarse(each).ravel()) for each in (first, second)]
-    if min(float(np.ptp(each)) for each in ranks) == 0:
-        return 0.0
+    flat = [np.ptp(each) == 0 for each in ranks]
+    if any(flat):
+        return 1.0 if all(flat) else float("nan")
     return float(np.corrcoef(*ranks)[0, 1])
 
 
@@ -36,18 +41,20 @@ def alike_when_random(
 ) -> NDArray[np.float64]:
     """The correlation of each map with that of networks whose weights are more and more random.
 
-    A row a picture, a column for each share in `PARTS`; the mean over several drawings.
+    A row a picture, a column for each share in `PARTS`; the mean over those of several drawings that can be
+    compared, NaN where none can.
     """
     shares = (PARTS[0], PARTS[-1]) if slow else PARTS
     times = 1 if slow else spec.random_networks
     found = np.full((len(heat), len(PARTS)), np.nan)
     for share in shares:
-        total = np.zeros(len(heat))
+        drawn = np.empty((times, len(heat)))
         for number in range(times):
             other = with_random_weights(network, share, spec.seed + 1000 * number, x)
             made = heat_of(other, x, targets, spec)
-            total += [rank_correlation(own, their) for own, their in zip(heat, made, strict=True)]
-        found[:, PARTS.index(share)] = total / times
+            drawn[number] = [rank_correlation(own, their) for own, their in zip(heat, made, strict=True)]
+        some = np.isfinite(drawn).any(axis=0)
+        found[some, PARTS.index(share)] = np.nanmean(drawn[:, some], axis=0)
     return found
 
 

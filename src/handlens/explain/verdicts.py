@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handlens.evaluate.results import Figure
 from handlens.explain.belief import Cuts, mean_with_interval
@@ -13,26 +14,28 @@ from handlens.report.words import count, points, points_interval
 
 ALIKE = 0.5
 """Maps of networks that know nothing may agree so far with the network's own, in rank correlation."""
+LEAST_COMPARED = 0.5
+"""Where a smaller share of the maps can be compared, nothing is certain: the others are empty or even."""
 
 
 def belief_of(trial: Trial, groups: Sequence[str]) -> Belief:
     """The verdicts; `groups` are what the tried pictures came from."""
     deletion = mean_with_interval([each.gain_of_deletion for each in trial.against], groups)
     insertion = mean_with_interval([each.gain_of_insertion for each in trial.against], groups)
-    alike = mean_with_interval(trial.random_networks[:, -1].tolist(), groups)
+    alike = trial.random_networks[:, -1]
     own = [each.own for each in trial.against]
     random = [cuts for each in trial.against for cuts in each.random]
     return Belief(
-        checks=(_deletion(deletion), _insertion(insertion), _random_networks(alike)),
+        checks=(_deletion(deletion), _insertion(insertion), _random_networks(alike, groups)),
         pictures=len(trial.rows),
         deletion=_mean(own, "deletion"),
         deletion_random=_mean(random, "deletion"),
         insertion=_mean(own, "insertion"),
         insertion_random=_mean(random, "insertion"),
         random_networks=tuple(
-            (share, float(column.mean()))
+            (share, float(np.nanmean(column)))
             for share, column in zip(PARTS, trial.random_networks.T, strict=True)
-            if np.isfinite(column).all()
+            if np.isfinite(column).any()
         ),
     )
 
@@ -99,12 +102,20 @@ def _advice(verdict: Verdict) -> str:
     }[verdict]
 
 
-def _random_networks(figure: Figure) -> Check:
+def _random_networks(alike: NDArray[np.float64], groups: Sequence[str]) -> Check:
+    compared = np.isfinite(alike)
+    left_out = int((~compared).sum())
+    if compared.any():
+        kept = [group for group, there in zip(groups, compared, strict=True) if there]
+        figure = mean_with_interval(alike[compared].tolist(), kept)
+    else:
+        figure = Figure(value=0, low=-1, high=1, method="none: nothing to compare", n=0, n_groups=0)
     verdict: Verdict = "undecided"
-    if figure.high < ALIKE:
-        verdict = "passes"
-    elif figure.value >= ALIKE:
-        verdict = "fails"
+    if compared.mean() >= LEAST_COMPARED:
+        if figure.high < ALIKE:
+            verdict = "passes"
+        elif figure.value >= ALIKE:
+            verdict = "fails"
     titles = {
         "passes": "The maps depend on what the network has learned",
         "undecided": "Whether the maps depend on what the network has learned is not certain",
@@ -120,6 +131,10 @@ def _random_networks(figure: Figure) -> Check:
         f"({figure.low:.2f} to {figure.high:.2f}; {count(figure.n, 'picture')}); 1 is the same map, and "
         f"up to {ALIKE} passes."
     ).replace("-", "\N{MINUS SIGN}")
+    if not figure.n:
+        sentence = "No map could be compared with those of networks with random weights."
+    if left_out:
+        sentence += f" Left out: {count(left_out, 'picture')} of which one of the two maps is empty."
     return Check(
         name="random_networks",
         title=titles[verdict],

@@ -4,13 +4,18 @@ The two judge different pictures, so their difference has no pairs. Its interval
 of both (the square-and-add of Newcombe 1998, "Interval estimation for the difference between independent
 proportions", method 10), which heeds that shares near one vary to one side only. Under the paper's protocol
 copies of a picture err together, so its own interval counts what pictures really came from.
+
+What both judge in common is not heeded: specimens that are hard for one are hard for the other, and a
+difference varies less than two figures that have nothing to do with each other. The interval is then wider
+than need be: 97 to 98 in a hundred hold the truth, and none claims a gap too often
+(`benchmarks/study.py intervals`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
 
-from handlens.data.derived import CAME_FROM
+from handlens.data.derived import CAME_FROM, PAPER_PROTOCOL
 from handlens.data.samples import Samples
 from handlens.evaluate.comparison import JudgedRows
 from handlens.evaluate.intervals import Grouping
@@ -83,5 +88,6 @@ def as_they_came(said: Predictions, came_from: Mapping[str, str]) -> Predictions
 
 def came_from(samples: Samples) -> dict[str, str]:
     """What each picture came from, where a protocol has put that aside; else its group."""
-    column = CAME_FROM if CAME_FROM in samples.table.columns else "group"
-    return dict(samples.table.select("id", column).iter_rows())
+    # Without the mark a column of that name is the user's own, and may tell anything.
+    aside = PAPER_PROTOCOL in samples.marks and CAME_FROM in samples.table.columns
+    return dict(samples.table.select("id", CAME_FROM if aside else "group").iter_rows())

@@ -66,9 +66,7 @@ class PaperSpec(Spec):
     quick_weights: Literal["none"] | None = None
     """The weights that networks begin with when it is quick, where these are not at hand everywhere."""
     quick_networks: dict[str, dict[str, Any]] = Field(default={})
-    """By the name of a network, the settings in its place: some frozen networks say nothing when random."""
-    quick_without: tuple[str, ...] = ()
-    """Parts of an ablation that a quick study leaves out: without weights at hand they change nothing."""
+    """By the name of a network or part, the settings in its place: some say nothing when random."""
     quick_expand: str | None = None
     """The recipe for the pictures that stand in for generated ones when it is quick."""
 

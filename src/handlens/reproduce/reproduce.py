@@ -10,18 +10,18 @@ from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
 from handlens.base.files import write_text
 from handlens.base.progress import say
-from handlens.compare_runs import Group, compare_runs, costs_of
+from handlens.compare_runs import costs_of
 from handlens.data.groups import GroupSpec
 from handlens.data.samples import Samples
 from handlens.data.split import SplitSpec
 from handlens.evaluate.comparison import Comparison, Entry, compare
-from handlens.evaluate.cost import Cost
+from handlens.evaluate.cost import Cost, Session
 from handlens.explain.chosen import choose
 from handlens.explain.explain import explain
 from handlens.explain.network import Trained
 from handlens.explain.spec import ExplainSpec
 from handlens.report.comparison import write_page
-from handlens.report.tables import SideBySide, Table
+from handlens.report.tables import Table
 from handlens.reproduce.further import Further, further_pages, refuse_unknown_column
 from handlens.reproduce.gap import Gap, gap_of
 from handlens.reproduce.measured import RowRuns
@@ -30,13 +30,13 @@ from handlens.reproduce.paper import Paper, ProtocolName, in_order
 from handlens.reproduce.protocols import AS_PAPER, HONEST, PROTOCOLS, WITHOUT, WORDS, Given, missing
 from handlens.reproduce.quick import GROUP, KIND, SITE, quick_samples
 from handlens.reproduce.tables import Compared, as_csv, compared, gaps_table, legend, own_rows, table_of
-from handlens.run import RunFolder
 from handlens.study.cells import cells_of, named_cells
 from handlens.study.effects import effects_of
 from handlens.study.folder import StudyFolder
 from handlens.study.spec import StudySpec
 from handlens.study.study import Reading, Study, run_study
-from handlens.study.table import reasons_of
+from handlens.study.table import reasons_of, rows_of
+from handlens.study.table import table_of as rows_beside_each_other
 
 TABLES = "reproduced.csv"
 CHOOSES_NETWORK = ("model.backbone", "model.weights")
@@ -146,7 +146,9 @@ def reproduce(
         raise HandlensError(notes[-1])
     further = Further()
     if paper.spec.further and HONEST in studies:
-        further = further_pages(studies[HONEST], samples, out, asked.site_column, asked.quick, asked.command)
+        further = further_pages(
+            studies[HONEST], samples, source, out, asked.site_column, asked.quick, asked.command
+        )
     return tell(paper, studies, asked, [*notes, *further.notes], open_run, further.pages)
 
 
@@ -185,9 +187,6 @@ def study_for(paper: Paper, samples: Samples, asked: Asked) -> tuple[StudySpec, 
         elif lacking:
             left_out[cell.row] = values
             notes.append(f"Not run: {cell.row}. The pictures have no column {lacking[0]!r} to learn besides.")
-        elif asked.quick and set(values.values()) & set(paper.spec.quick_without):
-            left_out[cell.row] = values
-            notes.append(f"Not run when it is quick: {cell.row}, which needs pretrained weights.")
     names = in_order([cell.row for cell in cells])
     strange = [row for row in asked.rows if not any(fnmatch(name, row) for name in names)]
     if strange or len(left_out) == len(names):
@@ -202,17 +201,22 @@ def quicker(study: StudySpec, paper: Paper) -> tuple[StudySpec, list[str]]:
     """The study with weights that everybody has, and what to say of networks in the place of others."""
     spec = paper.spec
     weights = {"model.weights": spec.quick_weights} if spec.quick_weights else {}
-    axes = {
-        axis: {name: {**settings, **spec.quick_networks.get(name, {})} for name, settings in values.items()}
-        for axis, values in study.axes.items()
+    differing = {
+        kind: {
+            axis: {name: {**settings, **spec.quick_networks.get(name, {})} for name, settings in each.items()}
+            for axis, each in values.items()
+        }
+        for kind, values in (("axes", study.axes), ("ablate", study.ablate))
     }
     notes = [
         "Small pictures, few epochs, no weights but those in the package: to see how it goes, not to rely on."
     ]
     for name, settings in spec.quick_networks.items():
-        network = settings["model.backbone"]
-        notes.append(f"In the place of {name or 'the network'}: {network}, with the weights in the package.")
-    return study.model_copy(update={"settings": {**study.settings, **weights}, "axes": axes}), notes
+        network = settings.get("model.backbone", "the same network")
+        learned = settings.get("model.weights") == "bundled"
+        weights_are = "the weights in the package" if learned else "random weights"
+        notes.append(f"In the place of {name or 'the network'}: {network}, with {weights_are}.")
+    return study.model_copy(update={"settings": {**study.settings, **weights}, **differing}), notes
 
 
 def settings_for(paper: Paper, samples: Samples, asked: Asked, group: GroupSpec | None) -> list[str]:
@@ -237,20 +241,23 @@ def tell(
 ) -> Reproduced:
     """All tables, pages and sentences about studies that were run."""
     told, pages, costs = list(notes), list[Path](), dict[str, Cost]()
+    session: Session | None = None
     rows: dict[ProtocolName, dict[str, RowRuns]] = {}
     for protocol, study in studies.items():
-        groups = groups_of(study)
+        groups = rows_of(study)
         told += reasons_of(study)
         # All protocols have the same networks, which are timed once.
         timed = asked.timed and not costs
         if len(groups) > 1:
-            beside = _beside_each_other(paper, study, groups, timed)
-            costs = {**beside.costs, **costs}
+            names = [group.name for group in groups]
+            reference = paper.spec.compare_with if paper.spec.compare_with in names else "first"
+            beside = rows_beside_each_other(study, to=reference, timed=timed)
+            costs, session = {**beside.costs, **costs}, session or beside.session
             pages.append(asked.out / f"{protocol}.html")
             title = f"{paper.name}, {WORDS[protocol]}"
-            write_page(replace(beside, costs=costs), pages[-1], asked.command, title)
+            write_page(replace(beside, costs=costs, session=session), pages[-1], asked.command, title)
         elif groups and not costs:
-            costs, _, unknown = costs_of(groups, timed, threads=1)
+            costs, session, unknown = costs_of(groups, timed, threads=1)
             told += unknown
         rows[protocol] = {group.name: RowRuns(group.name, group, costs.get(group.name)) for group in groups}
     figures = compared(paper, rows)
@@ -273,27 +280,6 @@ def tell(
     write_text(asked.out / TABLES, as_csv(figures))
     write_reproduced(done.page, paper, done.tables, done.notes, pages, asked.command)
     return done
-
-
-def groups_of(study: Study) -> list[Group]:
-    """The rows of a study of which some training is done."""
-    runs: dict[str, list[RunFolder]] = {}
-    for cell in study.cells:
-        if study.outcome(cell).state == "done":
-            runs.setdefault(cell.row, []).append(study.run(cell))
-    return [Group(name, tuple(of_row)) for name, of_row in runs.items()]
-
-
-def _beside_each_other(paper: Paper, study: Study, groups: Sequence[Group], timed: bool) -> SideBySide:
-    """The rows of a study in one table, those that failed among them."""
-    names = [group.name for group in groups]
-    failed = {
-        cell.row: Entry(cell.row, (), problem=study.outcome(cell).why.splitlines()[0])
-        for cell in study.cells
-        if study.outcome(cell).state == "failed" and cell.row not in names
-    }
-    reference = paper.spec.compare_with if paper.spec.compare_with in names else "first"
-    return compare_runs(groups, to=reference, timed=timed, failed=list(failed.values()))
 
 
 def gaps_of(rows: Mapping[ProtocolName, Mapping[str, RowRuns]]) -> list[Gap]:

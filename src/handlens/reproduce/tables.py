@@ -8,7 +8,7 @@ import polars as pl
 
 from handlens.report.tables import NOT_MEASURED, Table
 from handlens.reproduce.gap import Gap
-from handlens.reproduce.measured import FIGURES, Measured, RowRuns
+from handlens.reproduce.measured import FIGURES, ON_TEST, Measured, RowRuns
 from handlens.reproduce.paper import Cell, Paper, ProtocolName, in_order
 from handlens.reproduce.protocols import WORDS
 
@@ -103,10 +103,19 @@ def known_table(paper: Paper, table: str) -> Table:
         if any(value is not None for value in leaking):
             told = [None if value is None else Measured(value) for value in leaking]
             ours.append(("ours, paper", *map(_words, figures, told)))
+            ours.append(("leakage gap", *(_known_gap(of_row[name]) for name in figures)))
         lines += _lines(row, None if paper.is_own(next(iter(of_row.values())).run) else theirs, ours)
     return Table(
         paper.spec.tables[table], ("row", "whose", *(FIGURES[name].title for name in figures)), tuple(lines)
     )
+
+
+def _known_gap(cell: Cell) -> str:
+    """What the paper's protocol claims less what the honest one finds, of figures on test pictures."""
+    if cell.ours is None or cell.ours_paper_protocol is None or cell.figure not in ON_TEST:
+        return ""
+    gap = f"{cell.ours_paper_protocol - cell.ours:+.{FIGURES[cell.figure].places}f}"
+    return gap.replace("-", "\N{MINUS SIGN}")
 
 
 def measured_on(cells: Sequence[Cell]) -> list[str]:

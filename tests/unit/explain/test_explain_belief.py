@@ -6,11 +6,12 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from handlens.explain.belief import CELLS, cut, elsewhere, mean_with_interval
+from handlens.explain.belief import CELLS, Against, Cuts, cut, elsewhere, mean_with_interval
 from handlens.explain.chosen import choose
 from handlens.explain.looking import Looking, Trial
 from handlens.explain.network import Explained
 from handlens.explain.randomised import PARTS, rank_correlation, with_random_weights
+from handlens.explain.results import Check
 from handlens.explain.spec import ExplainSpec
 from handlens.explain.verdicts import belief_of
 from handlens.trained import TrainedRun
@@ -87,7 +88,41 @@ def test_the_rank_correlation_is_spearmans() -> None:
     assert rank_correlation(np.kron(first, np.ones((4, 4))), mixed) == pytest.approx(
         rank_correlation(first, mixed)
     )
-    assert rank_correlation(first, np.zeros((28, 28), np.float32)) == 0
+
+
+def test_an_empty_map_is_like_another_empty_one_and_not_to_be_compared_with_any_else() -> None:
+    heat = np.random.default_rng(6).random((28, 28)).astype(np.float32)
+    empty, even = np.zeros((56, 56), np.float32), np.ones((28, 28), np.float32)
+    assert np.isnan(rank_correlation(heat, empty)) and np.isnan(rank_correlation(even, heat))
+    assert rank_correlation(empty, empty) == rank_correlation(empty, even) == 1
+    assert rank_correlation(heat, heat) == pytest.approx(1)
+
+
+def random_networks(*alike: float) -> Check:
+    """The check of pictures from a group each, whose maps agree so far with those of random networks."""
+    flat = Cuts(np.ones(3), np.ones(3))
+    rows = tuple(range(len(alike)))
+    trial = Trial(rows, (Against(flat, (flat,)),) * len(alike), np.array([alike] * len(PARTS)).T)
+    return next(
+        check
+        for check in belief_of(trial, [str(row) for row in rows]).checks
+        if check.name == "random_networks"
+    )
+
+
+def test_maps_that_cannot_be_compared_pass_nothing() -> None:
+    nan = float("nan")
+    assert random_networks(*[0.1, 0.2] * 4).verdict == "passes"
+    # By hand: the mean of those that can be compared, and so many fewer pictures.
+    most = random_networks(0.1, 0.2, 0.1, 0.2, 0.1, 0.2, nan, nan)
+    assert (most.verdict, most.figure.n, most.figure.value) == ("passes", 6, pytest.approx(0.15))
+    assert "Left out: 2 pictures" in most.sentence
+    few = random_networks(0.1, 0.1, 0.1, nan, nan, nan, nan, nan)
+    assert (few.verdict, few.figure.n) == ("undecided", 3)
+    assert random_networks(0.9, nan, nan).verdict == "undecided"
+    none = random_networks(nan, nan, nan)
+    assert (none.verdict, none.figure.n, none.figure.low, none.figure.high) == ("undecided", 0, -1, 1)
+    assert none.sentence.startswith("No map could be compared")
 
 
 def test_weights_are_drawn_anew_from_the_head_on(trained: TrainedRun) -> None:

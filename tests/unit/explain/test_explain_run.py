@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from marked import DEFECT, GOOD, RECIPE, draw_folder
+from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from handlens import cli
@@ -24,6 +26,7 @@ from handlens.explain.gallery import map_mistakes
 from handlens.explain.inside import mask_in_view, share_inside
 from handlens.explain.layer import NoMap
 from handlens.explain.looking import Looking
+from handlens.explain.maps import heat_of
 from handlens.explain.network import Explained
 from handlens.explain.spec import ExplainSpec
 from handlens.pipeline import run_recipe
@@ -211,18 +214,72 @@ def test_networks_stand_beside_each_other(trained: TrainedRun, mistaken: Trained
         np.testing.assert_array_equal(maps["heat_0"], maps["heat_1"])
 
 
-def test_the_page_warns_where_belief_fails(trained: TrainedRun, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "handlens.explain.looking.heat_of",
-        lambda network, x, targets, spec: np.ones((len(x), network.side, network.side), np.float32),
-    )
-    made = explain([trained], choose(trained, [], False, 2), tmp_path / "aus", QUICK)
-    assert (
-        made.lines()[0] == "These maps do not deserve belief: they fail a check."
-        or made.lines()[0] == "It is not certain that these maps deserve belief."
-    )
+def at_random(network: Explained, x: Tensor, targets: Tensor, spec: ExplainSpec) -> np.ndarray:
+    """Maps of nothing: other ones each time that they are asked for."""
+    side = network.side // 8
+    blocks = CHANCE.random((len(x), side, side), dtype=np.float32)
+    return np.kron(blocks, np.ones((8, 8), np.float32))
+
+
+def edges(network: Explained, x: Tensor, targets: Tensor, spec: ExplainSpec) -> np.ndarray:
+    """Maps of the picture alone: how much it changes from place to place, whatever the network."""
+    grey = x.mean(1).numpy()
+    down, across = np.gradient(grey, axis=(1, 2))
+    return np.hypot(down, across).astype(np.float32)
+
+
+def even(network: Explained, x: Tensor, targets: Tensor, spec: ExplainSpec) -> np.ndarray:
+    return np.ones((len(x), network.side, network.side), np.float32)
+
+
+CHANCE = np.random.default_rng(0)
+DEPENDS = {
+    "passes": "The maps depend on what the network has learned",
+    "undecided": "Whether the maps depend on what the network has learned is not certain",
+    "fails": "The maps hardly depend on what the network has learned",
+}
+
+
+@pytest.mark.parametrize(
+    ("own", "random_networks", "first", "depends"),
+    [
+        # A map that does not know the network fails by name.
+        (edges, edges, "These maps do not deserve belief: they fail a check.", "fails"),
+        (even, even, "These maps do not deserve belief: they fail a check.", "fails"),
+        # Nothing can be said of empty maps beside others: that is no pass.
+        (even, heat_of, None, "undecided"),
+        # What is drawn at random is never the same again, but shows nothing that matters either.
+        (at_random, at_random, None, "passes"),
+    ],
+)
+def test_the_page_warns_where_belief_fails(
+    own: Callable[..., np.ndarray],
+    random_networks: Callable[..., np.ndarray],
+    first: str | None,
+    depends: str,
+    trained: TrainedRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("handlens.explain.looking.heat_of", own)
+    monkeypatch.setattr("handlens.explain.randomised.heat_of", random_networks)
+    spec = QUICK.model_copy(update={"checked": 8})
+    made = explain([trained], choose(trained, [], False, 4), tmp_path / "aus", spec)
+    belief = made.result.runs[0].belief
+    assert belief is not None and belief.pictures == 8
+    verdicts = {check.name: check.verdict for check in belief.checks}
+    assert verdicts["random_networks"] == depends
+    if own is not edges:
+        # The spot that tells the classes has edges; the other maps do not know where it is.
+        assert "passes" not in {verdicts["deletion"], verdicts["insertion"]}
+    assert first in (None, made.lines()[0])
     page = sound(made.page)
-    assert "Fails" in page.text or "Not certain" in page.text
+    assert DEPENDS[depends] in page.text
+    assert "stand the checks" not in page.text and "stand the checks" not in made.lines()[0]
+    assert {"fails": "Fails", "undecided": "Not certain"}[belief.doubts[0].verdict] in page.text
+
+
+def test_the_page_says_where_belief_was_not_checked(trained: TrainedRun, tmp_path: Path) -> None:
     unchecked = explain(
         [trained], choose(trained, [], False, 1), tmp_path / "aus 2", QUICK.model_copy(update={"checked": 0})
     )

@@ -1,14 +1,13 @@
 """Reproducing the papers: the leakage gap by hand and where it is built in, and every story end to end."""
 
 import csv
-from dataclasses import replace
+import importlib
+import sys
 from pathlib import Path
 from shutil import copytree
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
@@ -16,17 +15,16 @@ import handlens.cli.reproduce  # noqa: F401 (the command is known once its file 
 from handlens.base.errors import HandlensError
 from handlens.cli.app import app
 from handlens.data.derived import PAPER_PROTOCOL
-from handlens.data.groups import GroupSpec
 from handlens.data.samples import Samples
 from handlens.evaluate.results import Figure
-from handlens.reproduce.gap import gap_of
+from handlens.reproduce.gap import came_from, gap_of
 from handlens.reproduce.measured import FIGURES
 from handlens.reproduce.paper import Paper
 from handlens.reproduce.quick import quick_samples
 from handlens.reproduce.reproduce import Asked, reproduce, study_for
-from handlens.study.spec import StudySpec
 from handlens.trained import TrainedRun
 
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 NANO = ("model.backbone=handlens/nano", "model.weights=bundled", "views.judge.size=64")
 
 
@@ -50,43 +48,55 @@ def test_the_interval_of_a_gap_is_newcombes_own_example():
     assert not gap_of("row", share(50, 70), share(57, 80)).clear
 
 
-def near_copies(root: Path, num_specimens: int = 40, copies: int = 8) -> Samples:
-    """Specimens whose label is a coin's: nothing can be learned but the specimen itself."""
-    rng = np.random.default_rng(0)
-    for specimen in range(num_specimens):
-        label = ("heads", "tails")[specimen % 2]
-        pattern = rng.uniform(0, 255, (8, 8, 3)).repeat(8, axis=0).repeat(8, axis=1)
-        for number in range(copies):
-            pixels = np.clip(pattern + rng.normal(0, 8, pattern.shape), 0, 255).astype(np.uint8)
-            path = root / label / f"specimen-{specimen:02d}" / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return Samples.from_folder(root)
+def test_a_column_of_ones_own_does_not_say_what_pictures_came_from(tmp_path):
+    table = pl.DataFrame({"id": ["a"], "label": ["b"], "group": ["specimen"], "came_from": ["supplier"]})
+    assert came_from(Samples(table, tmp_path)) == {"a": "specimen"}
+    assert came_from(Samples(table, tmp_path, marks=(PAPER_PROTOCOL,))) == {"a": "supplier"}
 
 
-def test_the_gap_is_what_the_made_set_has_built_in(tmp_path):
-    samples = near_copies(tmp_path / "coins")
-    paper = Paper.load("graphite")
-    study = StudySpec.parse(
-        {"recipe": {"train": {"epochs": 30, "folds": 0}}, "axes": {"network": {"nano": {}}}}, "The study"
-    )
-    (tmp_path / "twice.yaml").write_text("operations: [flip_horizontal]\nfactor: 2\n", encoding="utf-8")
-    spec = paper.spec.model_copy(update={"expand": str(tmp_path / "twice.yaml")})
-    paper = replace(paper, spec=spec, study=study, cells=())
-    asked = Asked(tmp_path / "out", settings=NANO, timed=False)
-    done = reproduce(paper, samples, str(tmp_path / "coins"), asked, TrainedRun, GroupSpec(level=1))
-    (gap,) = done.gaps
-    # Half of all is right by chance; and every test picture of the leaking split has copies in training.
-    assert gap.low <= 0.5 <= gap.high
-    assert gap.clear
-    assert gap.honest.low <= 0.5 <= gap.honest.high
+@pytest.fixture
+def benchmark_of(monkeypatch):
+    """A part of benchmarks/study.py by its name: what is known of made sets stands there."""
+
+    def load(name):
+        monkeypatch.syspath_prepend(BENCHMARKS)
+        for each in (name, "stamped"):
+            monkeypatch.delitem(sys.modules, each, raising=False)
+        return importlib.import_module(name)
+
+    return load
+
+
+@pytest.mark.parametrize(("by_lot", "given", "honest_pictures"), [(1.0, 8, 64), (0.0, 1, 8)])
+def test_the_gap_is_what_the_made_set_has_built_in(by_lot, given, honest_pictures, benchmark_of, tmp_path):
+    study_gap = benchmark_of("study_gap")
+    made = study_gap.MadeSet("small", by_lot, num_specimens=40, given=given)
+    assert made.built_in == by_lot / 2
+    gap = study_gap.told_of(made, tmp_path, seed=0)
+    # Half is right by chance, or all is shown; and every test picture of the leaking split has copies in
+    # training.
+    assert gap.low <= made.built_in <= gap.high
+    assert gap.clear == bool(by_lot)
+    assert gap.honest.low <= made.truth <= gap.honest.high
     assert gap.claimed.value > 0.9
-    assert gap.honest.n_groups == 8
+    assert (gap.honest.n_groups, gap.honest.n) == (8, honest_pictures)
     # The leaking side is judged over what pictures came from too, not as if each were a find of its own.
     assert gap.claimed.n_groups <= 40 < gap.claimed.n
     for protocol, marks in (("paper", (PAPER_PROTOCOL,)), ("honest", ())):
         (run,) = (tmp_path / "out" / protocol / "runs").iterdir()
         assert TrainedRun(run).folder.read_provenance()["data"]["marks"] == list(marks)
+
+
+def test_the_interval_of_a_gap_holds_the_truth_in_simulated_experiments(benchmark_of):
+    study_intervals = benchmark_of("study_intervals")
+    for kind in (
+        study_intervals.Leaking("nearly all remembered", 60, 4, 0.97, 0.75),
+        study_intervals.Leaking("none", 60, 4, 0.85, 0.85),
+    ):
+        found = study_intervals.measured_gap(kind, 200)
+        # Wider than need be, where specimens on both sides are the same.
+        assert 0.93 <= found["difference_covered"] <= 0.99, kind.name
+    assert found["wrongly_marked"] <= 0.05
 
 
 @pytest.fixture(scope="module")

@@ -98,6 +98,25 @@ def test_a_figure_of_ours_says_below_its_table_on_what_it_was_measured():
     ]
 
 
+def test_the_leakage_gap_stands_below_rows_that_were_measured_both_ways():
+    cell = Cell("networks", "A", "A", "accuracy", 90.0, 80.0, 75.0, 84.0, 92.5, "2026-01-02", "abc", "waste")
+    loss = replace(cell, figure="mse_x100", ours=5.7, ours_paper_protocol=1.51)
+    minutes = replace(cell, figure="minutes", ours=2.0, ours_paper_protocol=3.0)
+    once = [replace(each, row="B", ours_paper_protocol=None) for each in (cell, loss, minutes)]
+    paper = replace(Paper.load("graphite"), cells=(cell, loss, minutes, *once))
+    rows = known_table(paper, "networks").rows
+    assert [row[1] for row in rows] == [
+        "paper",
+        "ours, honest",
+        "ours, paper",
+        "leakage gap",
+        "paper",
+        "ours, honest",
+    ]
+    # By hand: 92.50 less 80.00, 1.51 less 5.70; minutes do not leak.
+    assert rows[3] == ("", "leakage gap", "+12.50", "\N{MINUS SIGN}4.19", "")
+
+
 def test_a_row_of_ours_on_ones_own_pictures(tmp_path):
     data = pictures(tmp_path / "data", a=8, b=8)
     shown = command("garbage", data, *SMALL, "--rows", "handlens/nano", "--out", tmp_path / "out")
