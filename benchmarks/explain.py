@@ -1,6 +1,6 @@
 """Do Handlens's class-activation maps agree with those of others, and what does a map cost?
 
-    python benchmarks/explain.py --data PICTURES --out explain.json
+    python benchmarks/study.py maps --data PICTURES --out maps.json
 
 Each network is taken twice: as Handlens has it (trunk, pool, head; the map found by itself), and as
 torchvision wrote it, with the same weights and the head's last layer in the place of its own. On the latter,

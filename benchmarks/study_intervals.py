@@ -1,6 +1,6 @@
 """Whether the intervals of a comparison hold, and how often it calls a row better that is not.
 
-    python benchmarks/study_intervals.py --out study_intervals.json
+    python benchmarks/study.py intervals --out intervals.json
 
 Simulated experiments: pictures of groups (specimens, videos) that are hard or easy together, judged by rows
 of networks that find the same pictures hard, in part. The true accuracy of each row is known, because a
@@ -10,6 +10,9 @@ Told is, for each kind of experiment, how often the 95 % interval of a row's acc
 the first row holds the truth (asked: 93 to 97 in a hundred), how often a row is marked better, or worse,
 where none is (asked: 5 at most, whatever the number of rows), and beside it how often McNemar's exact test
 would have said so of the first two rows, each picture being a witness of its own.
+
+The same is asked of the leakage gap, where one protocol judges new specimens, and the other pictures whose
+copies were learned from: how often its interval holds the truth, and how often it is called clear.
 
 With 500 experiments a share is itself known to two in a hundred (twice its standard error): what lies
 outside by less is told as within chance.
@@ -29,6 +32,8 @@ from scipy.stats import binomtest
 
 from handlens.evaluate.comparison import Comparison, Entry, compare
 from handlens.evaluate.predictions import Predictions
+from handlens.evaluate.results import Figure
+from handlens.reproduce.gap import Gap, figures_over_groups, gap_of
 from stamped import write_stamped
 
 ASKED = (0.93, 0.97)
@@ -78,6 +83,28 @@ KINDS = (
     Kind("nine rows, groups, three seeds", 25, 8, 0.85, 0.3, rows=9, trainings=3, seed_spread=0.1),
     Kind("nine rows, to the best", 200, 1, 0.85, rows=9, to="best"),
     Kind("nine rows, groups, to the best", 25, 8, 0.85, 0.3, rows=9, to="best"),
+)
+
+
+@dataclass(frozen=True)
+class Leaking:
+    """One kind of experiment with two protocols, on specimens of which there are so many pictures each."""
+
+    name: str
+    num_specimens: int
+    copies: int
+    claimed: float
+    honest: float
+    together: float = 0.8
+
+
+LEAKING = (
+    Leaking("gap: all remembered", 120, 8, 1.0, 0.75),
+    Leaking("gap: nearly all remembered", 120, 8, 0.98, 0.75),
+    Leaking("gap: some remembered", 120, 8, 0.9, 0.75),
+    Leaking("gap: many specimens", 600, 5, 0.97, 0.9),
+    Leaking("gap: none", 120, 8, 0.85, 0.85),
+    Leaking("gap: none, single pictures", 500, 1, 0.85, 0.85, 0.0),
 )
 
 
@@ -158,6 +185,37 @@ def held_by_differences(kind: Kind, found: Comparison) -> Iterator[bool]:
             yield row.difference.low <= true <= row.difference.high
 
 
+def leaked(kind: Leaking, rng: np.random.Generator) -> Gap:
+    """What is told of one experiment: specimens are hard under both protocols, or under neither."""
+    specimen = np.repeat(np.arange(kind.num_specimens), kind.copies)
+    hard = sqrt(kind.together) * rng.normal(size=kind.num_specimens)[specimen]
+
+    def figure(pictures: NDArray[np.bool_], accuracy: float) -> Figure:
+        alone = sqrt(1 - kind.together) * rng.normal(size=len(specimen))
+        right = hard + alone > ndtri(1 - accuracy)
+        said = judgments(right[pictures], specimen[pictures])
+        return figures_over_groups([said], ["accuracy"])["accuracy"]
+
+    # A fifth of the specimens, and a fifth of the pictures.
+    new = (rng.permutation(kind.num_specimens) < kind.num_specimens / 5)[specimen]
+    anyhow = rng.permutation(len(specimen)) < len(specimen) / 5
+    return gap_of(kind.name, figure(anyhow, kind.claimed), figure(new, kind.honest))
+
+
+def measured_gap(kind: Leaking, experiments: int) -> dict[str, float | None]:
+    """How often the interval of a leakage gap holds it, and how often one is seen that is none."""
+    rngs = (np.random.default_rng([number, len(kind.name)]) for number in range(experiments))
+    found, true = [leaked(kind, rng) for rng in rngs], kind.claimed - kind.honest
+    clear = share([gap.clear for gap in found])
+    return {
+        "row_covered": share([gap.honest.low <= kind.honest <= gap.honest.high for gap in found]),
+        "difference_covered": share([gap.low <= true <= gap.high for gap in found]),
+        "marked": clear,
+        "wrongly_marked": None if true else clear,
+        "mcnemar_wrong": None,
+    }
+
+
 def share(of: Sequence[bool]) -> float:
     return round(float(np.mean(of)), 4)
 
@@ -191,11 +249,12 @@ def main() -> None:
     columns = ("row_covered", "difference_covered", "marked", "wrongly_marked", "mcnemar_wrong")
     print(f"| experiment | {' | '.join(columns)} | |\n|---{'|---' * len(columns)}|---|")
     told = []
-    for kind in KINDS:
+    for kind in (*KINDS, *LEAKING):
         if given.only and given.only not in kind.name:
             continue
         started = time.monotonic()
-        found = measured(kind, given.experiments)
+        measure = measured_gap if isinstance(kind, Leaking) else measured
+        found = measure(kind, given.experiments)
         cells = ["" if found[name] is None else f"{100 * found[name]:.1f}" for name in columns]
         print(f"| {kind.name} | {' | '.join(cells)} | {verdict(found, given.experiments)} |", flush=True)
         told.append({**asdict(kind), **found, "seconds": round(time.monotonic() - started, 1)})
