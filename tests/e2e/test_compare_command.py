@@ -76,3 +76,24 @@ def test_mistakes_are_told_in_a_sentence(handlens: Command, runs: Path, tmp_path
         done = handlens("compare", *words, "--no-time")
         assert done.returncode == 2
         assert told in done.stderr
+
+
+def test_nothing_is_written_among_the_classes(handlens: Command, trained: Path, pictures: Path) -> None:
+    before = sorted(pictures.rglob("*"))
+    table = pictures.parent / "table.csv"
+    rows = [(path, path.parent.name) for path in pictures.rglob("*.png")]
+    lines = [f"{path.relative_to(table.parent)},{label},{at % 2}" for at, (path, label) in enumerate(rows)]
+    table.write_text("\n".join(["path,label,camera", *lines]), encoding="utf-8")
+    inside = ("--out", pictures / "new")
+    for words in (
+        ("study", pictures, "--recipes", "quick", *inside),
+        ("curve", pictures, *inside),
+        ("sites", table, "--column", "camera", *inside),
+        ("explain", trained, "--per-class", "1", *inside),
+        ("reproduce", "graphite", pictures, "--quick", *inside),
+    ):
+        told = handlens(*words)
+        assert told.returncode == 2, (words, told.stderr)
+        assert "would be read as one more class" in told.stderr, words
+    table.unlink()
+    assert sorted(pictures.rglob("*")) == before

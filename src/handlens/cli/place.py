@@ -30,8 +30,10 @@ def demo(
 
     with distributed.joined():
         run = run_demo(out, seed, command_line())
-        if distributed.is_main():
+        main = distributed.is_main()
+        if main:
             show_run(run.path, as_json)
+    if main:
         with_maps(run)
 
 

@@ -68,11 +68,12 @@ def train(
         chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
         folder = out or distributed.from_main(run_folder_for(samples, chosen))
         run = run_recipe(chosen, samples, folder, command_line(folder), alone=True)
-        if distributed.is_main():
+        main = distributed.is_main()
+        if main:
             show_run(run.path, as_json)
-        if maps:
-            # Told is told: whoever does not want to wait for them can stop here.
-            with_maps(run)
+    if maps and main:
+        # Told is told: whoever does not want to wait for them can stop here.
+        with_maps(run)
 
 
 @app.command()

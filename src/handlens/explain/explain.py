@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from handlens import __version__
 from handlens.base.errors import HandlensError
 from handlens.base.files import whole_file, write_json
+from handlens.data.made import refuse_among_classes
+from handlens.data.samples import Samples
 from handlens.explain.belief import mean_with_interval
 from handlens.explain.chosen import Chosen, Subject, further
 from handlens.explain.gallery import keep
@@ -65,6 +67,7 @@ def explain(
 ) -> Made:
     """Make the maps of all runs for the pictures, check them, and write the page; the first run leads."""
     refuse_the_same(runs)
+    refuse_among_classes(folder, Samples.from_manifest(runs[0].folder.samples_path))
     subjects, gone = readable(runs[0], chosen.subjects)
     if not subjects:
         raise HandlensError(

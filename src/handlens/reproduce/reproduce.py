@@ -12,6 +12,7 @@ from handlens.base.files import write_text
 from handlens.base.progress import say
 from handlens.compare_runs import costs_of
 from handlens.data.groups import GroupSpec
+from handlens.data.made import refuse_among_classes
 from handlens.data.samples import Samples
 from handlens.data.split import SplitSpec
 from handlens.evaluate.comparison import Comparison, Entry, compare
@@ -119,6 +120,7 @@ def reproduce(
         notes.append("The pictures are drawn: --quick was given and no pictures.")
         if paper.spec.further:
             asked = replace(asked, site_column=asked.site_column or SITE)
+    refuse_among_classes(out, samples)
     if asked.site_column:
         refuse_unknown_column(samples, asked.site_column)
     division = SplitSpec.parse({"ratios": paper.spec.ratios}, "The split")

@@ -22,6 +22,7 @@ from handlens.base.parallel import in_order
 from handlens.base.progress import progress
 from handlens.data.check import Checked, check
 from handlens.data.leak import split_without_leak
+from handlens.data.made import refuse_among_classes
 from handlens.data.samples import Samples, join_names
 from handlens.data.sides import Rows, Sides
 from handlens.recipe import Recipe
@@ -124,6 +125,7 @@ def draw_curve(
     """
     spec = spec or CurveSpec()
     refuse_training_networks(recipe, "A learning curve")
+    refuse_among_classes(folder, samples)
     with only_writer(folder):
         checked = check(samples, recipe.data)
         divided, _, leak = split_without_leak(checked, recipe.split, recipe.data.pixel_limit)

@@ -26,6 +26,7 @@ from handlens.base.progress import progress
 from handlens.data.check import Checked, check
 from handlens.data.groups import GroupSpec, assign_groups
 from handlens.data.leak import copies_among
+from handlens.data.made import refuse_among_classes
 from handlens.data.samples import Samples, join_names
 from handlens.data.sides import Rows, Sides
 from handlens.recipe import Recipe
@@ -70,6 +71,7 @@ def across_sites(
     `data` is what the pictures are called, else as the folder that they are in.
     """
     refuse_training_networks(recipe, "A comparison across sites")
+    refuse_among_classes(folder, samples)
     with only_writer(folder):
         checked = check(samples, recipe.data)
         placed, homeless = with_sites(checked, spec.column, recipe.data.pixel_limit)

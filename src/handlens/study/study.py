@@ -8,6 +8,7 @@ from handlens.base.choices import look_up
 from handlens.base.errors import HandlensError
 from handlens.base.progress import say
 from handlens.data.check import check
+from handlens.data.made import refuse_among_classes
 from handlens.data.samples import Samples
 from handlens.recipe import refuse_other_recipe
 from handlens.run import RunFolder
@@ -79,9 +80,10 @@ def run_study(
     place = look_up(PLACES, on, "place for runs")
     cells = tuple(cells_of(spec, settings))
     folder = StudyFolder(out)
+    # Pictures that cannot be taken are told before anything is written.
+    tasks = tasks_of(cells, read, folder, command)
     with folder.only_writer():
         folder.begin(spec)
-        tasks = tasks_of(cells, read, folder, command)
         outcomes = found_already(cells, tasks)
         study = Study(spec, folder, cells, outcomes)
         keep(study)
@@ -123,6 +125,7 @@ def tasks_of(cells: Sequence[Cell], read: Reading, folder: StudyFolder, command:
         wanted = cell.recipe.data.tasks
         if wanted not in pictures:
             pictures[wanted] = read(wanted)
+            refuse_among_classes(folder.path, pictures[wanted])
         samples, path = pictures[wanted], folder.run(cell.word).path
         tasks[cell.name] = Task(cell.name, cell.recipe, samples, path, folder.log_path.resolve(), command)
     return tasks
