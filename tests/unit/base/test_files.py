@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from itertools import combinations
 from pathlib import Path
 
@@ -126,3 +127,9 @@ def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache_folder() == tmp_path / "system" / "handlens"
     monkeypatch.setenv("HANDLENS_CACHE", "~/mine")
     assert cache_folder() == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, number: int) -> None:
+    with pytest.raises(HandlensError, match="cannot be written"), room_on_disk(tmp_path):
+        raise OSError(number, os.strerror(number))
