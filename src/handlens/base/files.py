@@ -40,9 +40,9 @@ def room_on_disk(folder: Path) -> Iterator[None]:
                 f"The disk that holds {folder} is full. Make room and give the same command again: "
                 "it goes on where it stopped."
             ) from None
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno == errno.EROFS:
             raise HandlensError(
-                f"{folder} cannot be written: {os.strerror(error.errno)}. Choose a folder where you may write."
+                f"{folder} cannot be written: {os.strerror(error.errno)}. Choose another one."
             ) from None
         raise
 
