@@ -140,7 +140,9 @@ def tried(case: Case, scratch: Path) -> dict[str, Any]:
     cache = scratch / "cache"
     told, _, _ = measured("model", recipe, "--classes", NUM_CLASSES, "--json", cache=cache)
     figures = json.loads(told)
-    _, train_s, train_mib = measured("train", pictures, "--recipe", recipe, "--out", out, cache=cache)
+    _, train_s, train_mib = measured(
+        "train", pictures, "--recipe", recipe, "--out", out, "--no-maps", cache=cache
+    )
     run = RunFolder(out)
     judged = Predictions.read(run.predictions_path("test"))
     paths = [pictures / name for name in judged.ids]

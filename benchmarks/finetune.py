@@ -167,7 +167,7 @@ def speed(data: Path, rounds: int, epochs: int) -> dict[str, Any]:
 
 def trained(data: Path, recipe: Path | str, out: Path, cache: Path, *settings: str) -> dict[str, Any]:
     """The test figures of one run, with its seconds from start to exit."""
-    command = handlens("train", str(data), "--recipe", str(recipe), "--out", str(out))
+    command = handlens("train", str(data), "--recipe", str(recipe), "--out", str(out), "--no-maps")
     command += [word for setting in ("split.ratios=8:2", *settings) for word in ("--set", setting)]
     seconds, _ = timed(command, HANDLENS_CACHE=str(cache))
     figures = json.loads((out / "metrics.json").read_text())["sides"]["test"]["figures"]

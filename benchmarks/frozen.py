@@ -100,7 +100,9 @@ def speed(data: Path, rounds: int, with_loop: bool) -> dict[str, Any]:
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as scratch:
             out, cache = Path(scratch) / "run", str(Path(scratch) / "cache")
-            train = handlens("train", str(data), "--recipe", "quick", "--set", f"train.epochs={EPOCHS}")
+            train = handlens(
+                "train", str(data), "--recipe", "quick", "--set", f"train.epochs={EPOCHS}", "--no-maps"
+            )
             row = {"bare pass": timed([*plain, "0"])[0]}
             row["handlens, empty cache"] = timed([*train, "--out", f"{out}1"], HANDLENS_CACHE=cache)[0]
             seed = ["--set", "train.seed=1", "--out", f"{out}2"]
@@ -136,7 +138,9 @@ def accuracy(data: Path, recipes: list[str], sets: list[str], cache: Path | None
                 found, seconds = [], []
                 for seed in SPLIT_SEEDS:
                     out = Path(scratch) / f"{name}-{recipe}-{seed}"
-                    command = handlens("train", str(data / name), "--recipe", recipe, "--out", str(out))
+                    command = handlens(
+                        "train", str(data / name), "--recipe", recipe, "--out", str(out), "--no-maps"
+                    )
                     command += ["--set", "split.ratios=8:2", "--set", f"split.seed={seed}"]
                     took, _ = timed(command, HANDLENS_CACHE=str(cache or Path(scratch) / "cache"))
                     test = json.loads((out / "metrics.json").read_text())["sides"]["test"]["figures"]
@@ -191,7 +195,9 @@ def memory(counts: list[int], size: int) -> dict[str, Any]:
 
 
 def peak(scratch: Path, size: int) -> None:
-    command = handlens("train", str(scratch / "pictures"), "--recipe", "quick", "--out", str(scratch / "run"))
+    command = handlens(
+        "train", str(scratch / "pictures"), "--recipe", "quick", "--out", str(scratch / "run"), "--no-maps"
+    )
     command += ["--set", f"views.judge.size={size}"]
     seconds, mib = timed(command, HANDLENS_CACHE=str(scratch / "cache"))
     print(json.dumps({"mib": mib, "seconds": seconds}))

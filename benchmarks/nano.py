@@ -34,8 +34,8 @@ import descriptor
 from finetune import KEPT, some_of, whole_network
 from frozen import SETS, SPLIT_SEEDS
 from handlens import HandlensError, Recipe, train
-from handlens.base import parallel
 from handlens.base.files import digest, write_json
+from handlens.base.parallel import use_at_most
 from handlens.data.image import NORMALISATIONS
 from handlens.evaluate.intervals import Basis, Grouping, interval, spreads
 from handlens.evaluate.metrics import METRICS, Judged, Values, Weights
@@ -374,7 +374,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.threads:
-        parallel.MOST_THREADS = given.threads
+        use_at_most(given.threads)
         torch.set_num_threads(given.threads)
     register()
     in_place_of_nano(given.network, given.weights_file)

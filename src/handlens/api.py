@@ -23,7 +23,21 @@ def train(
         recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
         samples = samples if isinstance(samples, Samples) else Samples.read(samples, tasks=recipe.data.tasks)
         folder = Path(out) if out is not None else distributed.from_main(run_folder_for(samples, recipe))
-        return TrainedRun(run_recipe(recipe, samples, folder).path)
+        run, main = run_recipe(recipe, samples, folder), distributed.is_main()
+    return with_maps(run) if main else TrainedRun(run.path)
+
+
+def with_maps(run: RunFolder) -> TrainedRun:
+    """A finished run, whose report shows what misled it.
+
+    One process alone draws that: where several still work together, the report stays without.
+    """
+    from handlens.explain.gallery import map_mistakes
+
+    trained = TrainedRun(run.path)
+    if distributed.world() == 1:
+        map_mistakes(trained)
+    return trained
 
 
 def load_run(folder: Path | str) -> TrainedRun:

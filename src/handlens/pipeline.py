@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from handlens import __version__, provenance
 from handlens.base.errors import HandlensError
 from handlens.base.files import digest
+from handlens.base.memory import peak_mib
 from handlens.base.progress import say
 from handlens.data.check import Checked, check, kinds_of
 from handlens.data.kinds import Kinds
@@ -51,12 +52,20 @@ IDENTITY = ("id", "digest", "label", "group", "split")
 
 
 def run_recipe(
-    recipe: Recipe, samples: Samples, folder: Path, command: str = "", beside: RunFolder | None = None
+    recipe: Recipe,
+    samples: Samples,
+    folder: Path,
+    command: str = "",
+    beside: RunFolder | None = None,
+    *,
+    alone: bool = False,
 ) -> RunFolder:
     """Train, judge and report. Given again after a stop, it goes on and ends with the same bytes.
 
     Of several processes that a launcher started together, each trains its part; the main one writes.
-    `beside` is a complete run of the same pictures and recipe on other weights, to be compared with.
+    `beside` is a complete run of the same pictures and recipe on other weights, to be compared with. `alone`
+    says that this process has done nothing else, so that its peak of memory is that of the run: memory that
+    was let go is hardly ever given back to the system, and would count again.
     """
     run = RunFolder(folder)
     refuse_missing(recipe.train.track)
@@ -113,6 +122,7 @@ def run_recipe(
                         command=command,
                         started=started.isoformat(timespec="seconds"),
                         seconds=clock.seconds,
+                        peak_mib=peak_mib() if alone else None,
                         versions=provenance.versions(),
                         machine=provenance.machine(device.words),
                         precision=str(device.dtype).removeprefix("torch."),

@@ -73,6 +73,9 @@ class Provenance(Spec):
     """When it began (ISO 8601, UTC)."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """How long each step took, by name."""
+    peak_mib: float | None = None
+    """The most memory that the main process held, with what its libraries take; none where other work that it
+    did before would count too, or where the system does not tell."""
     versions: dict[str, str]
     """Versions of what it stands on."""
     machine: dict[str, str]

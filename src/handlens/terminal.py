@@ -45,21 +45,56 @@ def print_line(text: str = "") -> None:
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, names: bool = False
 ) -> None:
-    """A table that fits the terminal, on standard output; first `names` are never broken, to be copied."""
+    """A table that fits the terminal, on standard output; first `names` are broken last, to be copied."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
     # Class names and paths are text, never markup: [red] in a name must stay [red].
-    table = Table(*map(escape, columns), title=title and escape(title), title_justify="left", box=SIMPLE)
-    for column in table.columns:
-        column.overflow = "fold"
-    table.columns[0].no_wrap = names
-    for row in rows:
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
-    Console().print(table)
+    cells = [[Text(cell, overflow="fold") for cell in row] for row in (columns, *rows)]
+    measured = [
+        [Measurement.get(console, console.options, cell) for cell in column]
+        for column in zip(*cells, strict=True)
+    ]
+    words = [max(each.minimum for each in column) for column in measured]
+    lines = [max(each.maximum for each in column) for column in measured]
+    # Two blanks between columns, and one at each end.
+    room = console.width - 2 * len(columns)
+    table = Table(
+        title=title and escape(title),
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for name, width in zip(cells[0], _widths(lines, words, room, names), strict=True):
+        table.add_column(name, width=width)
+    for row in cells[1:]:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _widths(lines: Sequence[int], words: Sequence[int], room: int, names: bool) -> list[int]:
+    """The widths of columns with these longest lines and words: the widest one gives way first.
+
+    Left to itself, rich breaks words of one column where another could break between its own.
+    """
+    widths = list(lines)
+    # What is longer is a path, for which no other column should be narrow.
+    whole, inside = [min(word, room // 3) for word in words], [1] * len(words)
+    if names:
+        whole[0] = words[0]
+    for least in (whole, [whole[0], *inside[1:]] if names else inside, inside):
+        while sum(widths) > room:
+            wider = [at for at, width in enumerate(widths) if width > least[at]]
+            if not wider:
+                break
+            widths[max(wider, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def print_verdict(verdict: Verdict) -> None:

@@ -30,11 +30,24 @@ RUN_FILES = {
 
 
 def files_in(run: Path) -> set[str]:
-    return {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    """The files of a run, but for the maps of its mistakes."""
+    files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    return {name for name in files if not name.startswith("figures/mistakes/")}
+
+
+def assert_a_map_for_each_mistake(run: Path) -> None:
+    table = pl.read_parquet(run / "predictions" / "test.parquet")
+    classes = [name for name in table.columns if name.startswith("p:")]
+    said = [classes[row.index(max(row))] for row in table.select(classes).iter_rows()]
+    mistakes = sum(a != f"p:{b}" for a, b in zip(said, table["target"], strict=True))
+    assert mistakes <= 24
+    assert len(list((run / "figures" / "mistakes").glob("*.jpg"))) == mistakes
+    assert (run / "report.html").read_text().count('alt="Where it saw ') == mistakes
 
 
 def test_a_run_leaves_exactly_these_files(trained: Path) -> None:
     assert files_in(trained) == RUN_FILES
+    assert_a_map_for_each_mistake(trained)
     assert not list(trained.parent.glob(".*"))
 
 
@@ -252,6 +265,7 @@ def test_the_demo_needs_nothing_and_says_what_the_transfer_was_worth(
     assert test["n_groups"] == 15 < test["n"]
     run, beside = demo / "run-0", demo / "run-0-random-weights"
     assert files_in(run) == RUN_FILES | {"compared.json"}
+    assert_a_map_for_each_mistake(run)
     assert files_in(beside) == RUN_FILES
     # Both divide the same pictures alike, and differ in the weights alone.
     facts = [json.loads((each / "provenance.json").read_text()) for each in (run, beside)]

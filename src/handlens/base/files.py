@@ -31,7 +31,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def room_on_disk(folder: Path) -> Iterator[None]:
-    """Tell a full disk in a sentence instead of a traceback."""
+    """Tell a disk that is full, or not to be written, in a sentence instead of a traceback."""
     try:
         yield
     except OSError as error:
@@ -39,6 +39,10 @@ def room_on_disk(folder: Path) -> Iterator[None]:
             raise HandlensError(
                 f"The disk that holds {folder} is full. Make room and give the same command again: "
                 "it goes on where it stopped."
+            ) from None
+        if error.errno == errno.EROFS:
+            raise HandlensError(
+                f"{folder} cannot be written: {os.strerror(error.errno)}. Choose another one."
             ) from None
         raise
 
@@ -71,7 +75,8 @@ def only_writer(folder: Path) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        with room_on_disk(folder.parent):
+            lock.acquire(timeout=0)
     except Timeout:
         raise HandlensError(
             f"Another process is writing {folder} at this moment. Wait for it, or choose another --out."

@@ -12,6 +12,9 @@ Result = TypeVar("Result")
 MOST_THREADS = 16
 """Beyond this the interpreter is the bottleneck, and what is being worked on fills the memory."""
 
+_most = MOST_THREADS
+"""What this process may use of them."""
+
 AHEAD = 2
 """Items a thread that may wait to be fetched, so that memory stays flat however slow the user is."""
 
@@ -20,7 +23,13 @@ def num_threads() -> int:
     """As many as the cores that this process may use."""
     # Python 3.13 knows how many that is.
     cores = getattr(os, "process_cpu_count", os.cpu_count)() or 1
-    return min(cores, MOST_THREADS)
+    return min(cores, _most)
+
+
+def use_at_most(threads: int) -> None:
+    """Let this process work in no more threads than these, as where several share the cores of a machine."""
+    global _most  # noqa: PLW0603 (it is about the whole process)
+    _most = min(threads, MOST_THREADS)
 
 
 def in_order(

@@ -24,13 +24,17 @@ def demo(
 
     The report also says what the weights in the package were worth, beside the same with random ones.
     """
+    from handlens.api import with_maps
     from handlens.demo import run_demo
     from handlens.training import distributed
 
     with distributed.joined():
         run = run_demo(out, seed, command_line())
-        if distributed.is_main():
+        main = distributed.is_main()
+        if main:
             show_run(run.path, as_json)
+    if main:
+        with_maps(run)
 
 
 @app.command()

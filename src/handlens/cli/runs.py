@@ -48,13 +48,17 @@ def train(
             "as leaking, and its report says so first.",
         ),
     ] = False,
+    maps: Annotated[
+        bool,
+        typer.Option("--maps/--no-maps", help="At last, draw into the report what misled the network."),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Train on pictures and report how good the result is.
 
     Given again after a stop, the same command goes on where it stopped.
     """
-    from handlens.api import run_folder_for
+    from handlens.api import run_folder_for, with_maps
     from handlens.pipeline import run_recipe
     from handlens.training import distributed
 
@@ -63,9 +67,13 @@ def train(
     with distributed.joined():
         chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
         folder = out or distributed.from_main(run_folder_for(samples, chosen))
-        run = run_recipe(chosen, samples, folder, command_line(folder))
-        if distributed.is_main():
+        run = run_recipe(chosen, samples, folder, command_line(folder), alone=True)
+        main = distributed.is_main()
+        if main:
             show_run(run.path, as_json)
+    if maps and main:
+        # Told is told: whoever does not want to wait for them can stop here.
+        with_maps(run)
 
 
 @app.command()

@@ -54,6 +54,14 @@ class Grouping:
         """How many groups have one of these pictures."""
         return len(np.unique(self.index[pictures]))
 
+    def worth_by_class(self, targets: NDArray[np.int64]) -> int:
+        """The groups that a plain mean over the classes is worth: few where a class has few.
+
+        Its variance is that of so many groups shared out evenly among the classes.
+        """
+        of_class = [self.among(targets == each) for each in np.unique(targets)]
+        return min(self.count, int(len(of_class) ** 2 / sum(1 / count for count in of_class)))
+
 
 @dataclass(frozen=True, eq=False)
 class Spread:
@@ -202,21 +210,27 @@ def _lowered(share: float, lift: float, half: float) -> tuple[float, float]:
 def _quantile(spread: Spread, basis: Basis) -> float:
     """Student's quantile for a variance that is itself only estimated.
 
-    The degrees of freedom are Satterthwaite's (1946): 2 mean² / variance of the estimated variance, which is
-    a mean of squared influences over groups. Few groups that hold all the errors make them few. Where each
-    group is one picture, a counted figure's variance follows from the figure and no such price is due; with
-    more pictures a group it is charged in step with the share of pictures that share their group.
+    Few groups that hold all the errors leave few degrees of freedom. Where each group is one picture, a
+    counted figure's variance follows from the figure and no such price is due; with more pictures a group it
+    is charged in step with the share of pictures that share their group.
     """
     most = max(1, basis.worth - 1)
     plain = student(most)
+    due = 1 - basis.n_groups / basis.n if basis.trials else 1.0
+    return plain + due * (student(degrees_of_freedom(spread, most)) - plain)
+
+
+def degrees_of_freedom(spread: Spread, most: float) -> float:
+    """How well the variance over groups is known, as Satterthwaite (1946) counts it, and `most` at most.
+
+    They are 2 mean² / variance of the estimated variance, which is a mean of squared influences over groups.
+    """
     without = spread.left_out[np.isfinite(spread.left_out)]
     squares = (without - without.mean()) ** 2
     if len(squares) < 2 or not squares.any():
-        return plain
+        return most
     uneven = float(squares.var() / squares.mean() ** 2)
-    degrees = min(max(2 * len(squares) / uneven, 2.0), most) if uneven > 0 else most
-    due = 1 - basis.n_groups / basis.n if basis.trials else 1.0
-    return plain + due * (student(degrees) - plain)
+    return min(max(2 * len(squares) / uneven, 2.0), most) if uneven > 0 else most
 
 
 def student(degrees: float) -> float:

@@ -238,15 +238,10 @@ class _Side:
 
     def basis(self, metric: Metric) -> Basis:
         """What a headline figure rests on."""
-        worth = self.grouping.count
-        if metric.macro:
-            # The variance of a plain mean over classes is that of so many groups shared out evenly.
-            of_class = [self.grouping.among(self.plain.targets == index) for index in self.occurring()]
-            worth = min(worth, int(len(of_class) ** 2 / sum(1 / count for count in of_class)))
         return Basis(
             self.n,
             self.grouping.count,
-            worth,
+            self.grouping.worth_by_class(self.plain.targets) if metric.macro else self.grouping.count,
             trials=self.n if metric.counted else None,
             highest=metric.highest(len(self.classes)),
             lifted=metric.lifted,

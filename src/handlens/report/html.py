@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from handlens.provenance import Provenance
 from handlens.report import figures
 from handlens.report.cards import cards
 from handlens.report.doubts import SamplesSummary
+from handlens.report.mistakes import Mistake, maps_of, mistakes_of
 from handlens.report.pages import page_template
 from handlens.report.parts import Part, cells, part_of_kinds, parts_of_tasks, summary_of
 from handlens.report.thumbnails import data_uri, thumbnails
@@ -33,18 +33,6 @@ SIDE_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
 # Thumbnails cost time and room: three a class for a few classes, one for many, none beyond.
 MOST_THUMBNAILS = 60
 THUMBNAILS_PER_CLASS = 3
-MOST_MISTAKES = 24
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A picture that was judged wrong, and how surely."""
-
-    id: str
-    group: str
-    true: str
-    said: str
-    confidence: float
 
 
 def write_report(run: RunFolder) -> Path:
@@ -59,7 +47,7 @@ def write_report(run: RunFolder) -> Path:
     name = judged_side(metrics)
     side = metrics.sides[name]
 
-    mistakes = _mistakes(Predictions.read(run.predictions_path(name)))
+    mistakes = mistakes_of(Predictions.read(run.predictions_path(name)))
     shown = _shown_of_each_class(samples, summary)
     tasks, kinds = parts_of_tasks(metrics, samples), part_of_kinds(metrics, samples)
     _draw_parts(run, tasks, kinds)
@@ -90,6 +78,7 @@ def write_report(run: RunFolder) -> Path:
         drawn=_draw(run, metrics, side, history),
         confusion=cells(side.confusion),
         mistakes=mistakes,
+        maps=maps_of(run, mistakes),
         recipe=write_yaml(run.read_recipe()),
     )
     write_text(run.report_path, text)
@@ -149,24 +138,6 @@ def _thumbnails_by_id(
     paths = {id_: Path(path) for id_, path in rows}
     made = thumbnails(paths.values())
     return {id_: made[path] for id_, path in paths.items() if path in made}
-
-
-def _mistakes(predictions: Predictions) -> list[Mistake]:
-    """The pictures that were judged wrong with the highest confidence."""
-    if predictions.targets is None:
-        return []
-    wrong = np.flatnonzero(predictions.known & ~predictions.correct)
-    surest = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:MOST_MISTAKES]
-    return [
-        Mistake(
-            id=predictions.ids[row],
-            group=predictions.groups[row],
-            true=predictions.classes[predictions.targets[row]],
-            said=predictions.classes[predictions.predicted[row]],
-            confidence=float(predictions.confidence[row]),
-        )
-        for row in surest.tolist()
-    ]
 
 
 def _draw(

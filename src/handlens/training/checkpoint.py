@@ -1,5 +1,6 @@
 """Weights and training state on disk: tensors only, whole or not there."""
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -52,11 +53,18 @@ class HeadFacts:
 
 def save_head(path: Path, state: Mapping[str, Tensor], facts: HeadFacts) -> None:
     """Write a head, or a whole network, with what must be known to use it."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {name: value.contiguous() for name, value in state.items()}
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata={"handlens": json.dumps(asdict(facts), ensure_ascii=False)})
+        try:
+            save_file(tensors, partial, metadata={"handlens": json.dumps(asdict(facts), ensure_ascii=False)})
+        except SafetensorError as error:
+            # The library tells the system's error in words alone.
+            if f"os error {errno.ENOSPC}" in str(error):
+                raise OSError(errno.ENOSPC, str(error)) from None
+            raise
 
 
 def load_head(path: Path) -> tuple[dict[str, Tensor], HeadFacts]:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from itertools import combinations
 from pathlib import Path
 
@@ -126,3 +127,8 @@ def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache_folder() == tmp_path / "system" / "handlens"
     monkeypatch.setenv("HANDLENS_CACHE", "~/mine")
     assert cache_folder() == tmp_path / "mine"
+
+
+def test_a_disk_that_is_only_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HandlensError, match="cannot be written"), room_on_disk(tmp_path):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))

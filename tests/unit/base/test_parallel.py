@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from handlens.base import parallel
-from handlens.base.parallel import AHEAD, MOST_THREADS, in_order, num_threads
+from handlens.base.parallel import AHEAD, MOST_THREADS, in_order, num_threads, use_at_most
 
 THREADS = 4
 
@@ -106,6 +106,10 @@ def test_never_more_threads_than_help(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 128)
     monkeypatch.setattr("os.process_cpu_count", lambda: 128, raising=False)
     assert num_threads() == MOST_THREADS
+    monkeypatch.setattr(parallel, "_most", MOST_THREADS)
+    for asked, given in ((3, 3), (500, MOST_THREADS)):
+        use_at_most(asked)
+        assert num_threads() == given
     monkeypatch.setattr("os.cpu_count", lambda: None)
     monkeypatch.setattr("os.process_cpu_count", lambda: None, raising=False)
     assert num_threads() == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from handlens.base.errors import HandlensError
@@ -226,3 +227,13 @@ def test_the_facts_are_all_told_in_the_file(path):
     # Readable to people, whatever their script.
     assert "黄铁矿" in told
     assert all(name in told for name in asdict(FACTS))
+
+
+def test_a_disk_that_fills_up_is_a_sentence(path, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(HandlensError, match="is full"):
+        save_head(path, state(), FACTS)
+    assert not list(path.parent.iterdir())

@@ -1,0 +1,84 @@
+"""Whether more pictures would help."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from handlens.cli.app import app
+from handlens.cli.options import (
+    ClassNames,
+    Data,
+    Format,
+    GroupColumn,
+    GroupLevel,
+    GroupPattern,
+    Json,
+    Label,
+    RecipeName,
+    Settings,
+    group_settings,
+    recipe_and_samples,
+)
+from handlens.cli.runs import command_line
+
+
+@app.command()
+def curve(
+    data: Data,
+    recipe: RecipeName = "quick",
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The folder for curve.html and curve.json; else curves/<data>-<recipe>."
+        ),
+    ] = None,
+    steps: Annotated[
+        str, typer.Option("--steps", help="Pictures a class; half of them and all of them always follow.")
+    ] = "1,2,5,10,20",
+    draws: Annotated[int, typer.Option("--draws", min=2, help="How many times pictures are drawn.")] = 10,
+    methods: Annotated[
+        str, typer.Option("--methods", help="What learns; the first one gives the answer.")
+    ] = "head,prototypes,cosine,ridge",
+    figure: Annotated[
+        Literal["accuracy", "balanced_accuracy"],
+        typer.Option("--figure", help="balanced_accuracy where every class weighs the same."),
+    ] = "accuracy",
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other pictures.")] = 0,
+    group: GroupPattern = None,
+    group_level: GroupLevel = None,
+    group_column: GroupColumn = None,
+    label: Label = None,
+    class_names: ClassNames = None,
+    form: Format = None,
+    as_json: Json = False,
+) -> None:
+    """Learn from few and from many of the pictures: do I need more of them?
+
+    Given again after a stop, or with more steps or draws, the same command goes on.
+    """
+    from handlens import terminal
+    from handlens.audit.audit import audit_folder
+    from handlens.base.spec import read_yaml
+    from handlens.study.curve import PAGE, draw_curve
+    from handlens.study.curve_page import table_of
+    from handlens.study.curve_results import CurveSpec
+
+    numbers = read_yaml(f"[{steps}]", "--steps")
+    given = {"steps": numbers, "methods": methods.split(","), "draws": draws, "figure": figure, "seed": seed}
+    spec = CurveSpec.parse(given, "The learning curve")
+    extra = group_settings(group, group_level, group_column)
+    chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
+    # Two tables in one folder are told apart, as by an audit.
+    name = audit_folder(data).name
+    folder = out or Path("curves") / f"{name}-{chosen.name}"
+    told = draw_curve(chosen, samples, folder, spec, command_line(folder), name)
+    if as_json:
+        terminal.print_json(told.model_dump(mode="json"))
+        return
+    terminal.print_line(told.answer)
+    terminal.print_table(*table_of(told))
+    for note in told.notes:
+        terminal.print_line(f"- {note}")
+    terminal.print_line(f"Page: {folder / PAGE}")

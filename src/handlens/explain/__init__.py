@@ -1,0 +1,1 @@
+"""Where a network looks: maps of what spoke for a class, and whether these maps deserve belief."""

@@ -1,0 +1,98 @@
+"""Bringing sites together: against hand arithmetic, and blind to labels."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from handlens.study import adapt
+from handlens.study.adapt import Look, adapt_batch_norms, aligned, alignment, batch_norms
+
+
+def look_of(mean: list[float], covariance: list[list[float]]) -> Look:
+    variances, directions = np.linalg.eigh(np.array(covariance))
+    return Look(np.array(mean), directions, variances)
+
+
+def test_alignment_by_hand_stretches_each_direction() -> None:
+    own, wanted = look_of([1, 2], [[4, 0], [0, 9]]), look_of([10, 20], [[16, 0], [0, 1]])
+    # Deviations of 2 and 3 become deviations of 4 and 1.
+    np.testing.assert_allclose(alignment(own, wanted), [[2, 0], [0, 1 / 3]], atol=1e-12)
+    found = aligned(np.array([[1, 2], [3, 5]], np.float32), own, wanted)
+    np.testing.assert_allclose(found, [[10, 20], [14, 21]], rtol=1e-6)
+
+
+def test_aligned_rows_have_the_other_sites_mean_and_covariance() -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(2, 6, 6))
+    own_rows = (rng.normal(size=(500, 6)) @ mixing[0]).astype(np.float32)
+    other = (rng.normal(size=(400, 6)) @ mixing[1] + 5).astype(np.float32)
+    own = look_of(own_rows.mean(0).tolist(), np.cov(own_rows.T, bias=True).tolist())
+    wanted = look_of(other.mean(0).tolist(), np.cov(other.T, bias=True).tolist())
+    found = aligned(own_rows, own, wanted)
+    np.testing.assert_allclose(found.mean(0), other.mean(0), atol=1e-3)
+    np.testing.assert_allclose(np.cov(found.T, bias=True), np.cov(other.T, bias=True), rtol=1e-3, atol=1e-3)
+
+
+def test_the_look_is_the_shrunk_covariance_of_scikit_learn() -> None:
+    from sklearn.covariance import ledoit_wolf
+
+    rows = np.random.default_rng(1).normal(size=(12, 30)) * np.linspace(0.5, 3, 30)
+    wanted, amount = ledoit_wolf(rows)
+    assert 0.1 < amount < 1
+    np.testing.assert_allclose(Look.of(rows).power(1.0), wanted, atol=1e-10)
+
+
+def test_a_site_of_one_picture_has_a_look() -> None:
+    look = Look.of(np.ones((1, 4), np.float32))
+    assert np.isfinite(aligned(np.ones((2, 4), np.float32), look, look)).all()
+
+
+def test_batch_norm_by_hand() -> None:
+    norm = nn.BatchNorm2d(1)
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.fill_(10.0)
+    norm.running_var.fill_(4.0)
+    # Two batches of two pictures: means 1 and 5, variances (of a sample) 2 and 8.
+    batches = [torch.tensor([0.0, 2.0]).view(2, 1, 1, 1), torch.tensor([3.0, 7.0]).view(2, 1, 1, 1)]
+    adapt_batch_norms(norm, batches, prior=12)
+    # Four pictures beside twelve: a quarter of the new.
+    assert norm.running_mean.item() == pytest.approx(0.25 * 3 + 0.75 * 10)
+    assert norm.running_var.item() == pytest.approx(0.25 * 5 + 0.75 * 4)
+    assert not norm.training and norm.momentum == 0.1
+
+
+def test_without_a_prior_a_changed_camera_is_undone() -> None:
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU()).eval()
+    pictures = torch.rand(16, 3, 12, 12)
+    adapt_batch_norms(trunk, [pictures], prior=0)
+    before = trunk(pictures)
+    other = 0.5 * pictures + 2.0
+    assert not torch.allclose(trunk(other), before, atol=0.05)
+    adapt_batch_norms(trunk, [other], prior=0)
+    assert torch.allclose(trunk(other), before, atol=5e-3)
+
+
+def test_only_statistics_change_and_dropout_stays_off() -> None:
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.9), nn.Conv2d(4, 2, 1))
+    weights = {name: value.clone() for name, value in trunk.named_parameters()}
+    seen: list[bool] = []
+    trunk[2].register_forward_hook(lambda module, *_: seen.append(module.training))
+    adapt_batch_norms(trunk, [torch.rand(4, 3, 8, 8)], prior=1)
+    assert seen == [False]
+    assert all(torch.equal(value, weights[name]) for name, value in trunk.named_parameters())
+
+
+def test_networks_without_statistics_have_nothing_to_adapt() -> None:
+    assert batch_norms(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4))) == []
+    assert batch_norms(nn.BatchNorm2d(3, track_running_stats=False)) == []
+
+
+def test_nothing_that_adapts_can_be_given_a_label() -> None:
+    functions = (adapt.adapted_extractor, adapt.adapt_batch_norms, adapt.adapted_rows, Look.of, adapt.aligned)
+    given = {name for each in functions for name in inspect.signature(each).parameters}
+    assert given == {"extractor", "shots", "prior", "trunk", "batches", "what", "rows", "own", "wanted"}
