@@ -82,7 +82,7 @@ SETS = (
     MadeSet("all by lot", 1.0),
     MadeSet("half by lot, two classes", 0.5),
     MadeSet("half by lot, three classes", 0.5, num_classes=3),
-    MadeSet("half by lot, taken eight times", 0.5, num_specimens=60, given=COPIES),
+    MadeSet("half by lot, all eight in the set", 0.5, num_specimens=60, given=COPIES),
     MadeSet("none by lot", 0.0),
 )
 

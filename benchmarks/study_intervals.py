@@ -32,8 +32,7 @@ from scipy.stats import binomtest
 
 from handlens.evaluate.comparison import Comparison, Entry, compare
 from handlens.evaluate.predictions import Predictions
-from handlens.evaluate.results import Figure
-from handlens.reproduce.gap import Gap, figures_over_groups, gap_of
+from handlens.reproduce.gap import Gap, figures_over_groups, gap_of, in_common
 from stamped import write_stamped
 
 ASKED = (0.93, 0.97)
@@ -190,16 +189,17 @@ def leaked(kind: Leaking, rng: np.random.Generator) -> Gap:
     specimen = np.repeat(np.arange(kind.num_specimens), kind.copies)
     hard = sqrt(kind.together) * rng.normal(size=kind.num_specimens)[specimen]
 
-    def figure(pictures: NDArray[np.bool_], accuracy: float) -> Figure:
+    def judged(pictures: NDArray[np.bool_], accuracy: float) -> list[Predictions]:
         alone = sqrt(1 - kind.together) * rng.normal(size=len(specimen))
         right = hard + alone > ndtri(1 - accuracy)
-        said = judgments(right[pictures], specimen[pictures])
-        return figures_over_groups([said], ["accuracy"])["accuracy"]
+        return [judgments(right[pictures], specimen[pictures])]
 
     # A fifth of the specimens, and a fifth of the pictures.
     new = (rng.permutation(kind.num_specimens) < kind.num_specimens / 5)[specimen]
     anyhow = rng.permutation(len(specimen)) < len(specimen) / 5
-    return gap_of(kind.name, figure(anyhow, kind.claimed), figure(new, kind.honest))
+    claimed, honest = judged(anyhow, kind.claimed), judged(new, kind.honest)
+    figures = (figures_over_groups(each, ["accuracy"])["accuracy"] for each in (claimed, honest))
+    return gap_of(kind.name, *figures, together=in_common(claimed, honest))
 
 
 def measured_gap(kind: Leaking, experiments: int) -> dict[str, float | None]:

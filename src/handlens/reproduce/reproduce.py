@@ -24,7 +24,7 @@ from handlens.explain.spec import ExplainSpec
 from handlens.report.comparison import write_page
 from handlens.report.tables import Table
 from handlens.reproduce.further import Further, further_pages, refuse_unknown_column
-from handlens.reproduce.gap import Gap, gap_of
+from handlens.reproduce.gap import Gap, gap_of, in_common
 from handlens.reproduce.measured import RowRuns
 from handlens.reproduce.page import PAGE, write_reproduced
 from handlens.reproduce.paper import Paper, ProtocolName, in_order
@@ -288,7 +288,12 @@ def gaps_of(rows: Mapping[ProtocolName, Mapping[str, RowRuns]]) -> list[Gap]:
     """The leakage gap of every row that both protocols have."""
     leaking, sound = rows.get(AS_PAPER, {}), rows.get(HONEST, {})
     return [
-        gap_of(name, leaking[name].on_test["accuracy"], sound[name].on_test["accuracy"])
+        gap_of(
+            name,
+            leaking[name].on_test["accuracy"],
+            sound[name].on_test["accuracy"],
+            in_common(leaking[name].trainings, sound[name].trainings),
+        )
         for name in sound
         if name in leaking
     ]
