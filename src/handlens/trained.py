@@ -17,7 +17,7 @@ from handlens.data.derived import without_derived
 from handlens.data.groups import GroupSpec
 from handlens.data.kinds import Kinds
 from handlens.data.samples import SIDES, Samples
-from handlens.data.scan import scan
+from handlens.data.scan import none_readable, scan
 from handlens.data.sides import Shot
 from handlens.data.tasks import TaskLabels
 from handlens.data.walk import Walk
@@ -176,7 +176,7 @@ class TrainedRun:
         bad = tuple((str(fact.path), fact.problem) for fact in facts if fact.problem)
         good = [fact for fact in facts if fact.problem is None]
         if not good:
-            raise HandlensError(f"None of the {len(paths)} pictures can be read. {bad[0][0]}: {bad[0][1]}.")
+            raise none_readable(bad, "Give other pictures.")
         names = tuple(str(fact.path) for fact in good)
         judged = self._judgments([Shot(fact.path, fact.digest) for fact in good])
 
@@ -253,6 +253,7 @@ class TrainedRun:
 def pictures_in(named: Sequence[Path]) -> list[Path]:
     """The pictures that these files and folders name, those in folders sorted."""
     found: list[Path] = []
+    mend = "Give pictures, or folders with some."
     for path in named:
         if path.is_dir():
             walk = Walk(path)
@@ -260,12 +261,12 @@ def pictures_in(named: Sequence[Path]) -> list[Path]:
             # Named as the person named the folder.
             inside = sorted(path / walk.relative(picture) for picture in below)
             if not inside:
-                raise HandlensError(f"There is no picture in the folder {path}.")
+                raise HandlensError(f"There is no picture in the folder {path}. {mend}")
             found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise HandlensError(f"There is no file or folder {path}.")
+            raise HandlensError(f"There is no file or folder {path}. {mend}")
     if not found:
-        raise HandlensError("No picture was named.")
+        raise HandlensError(f"No picture was named. {mend}")
     return found

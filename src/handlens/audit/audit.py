@@ -15,11 +15,10 @@ from handlens.audit.spec import AuditSpec
 from handlens.audit.trials import Shortcut
 from handlens.base.errors import HandlensError
 from handlens.base.files import digest, only_writer, write_json, write_text
-from handlens.data.addresses import is_address, without_secrets
 from handlens.data.check import Checked, check
 from handlens.data.copies import Copies, by_features, find_copies, grouped
+from handlens.data.names import name_of_data
 from handlens.data.samples import Samples
-from handlens.data.tables import TABLE_SUFFIXES
 from handlens.data.walk import absolute
 from handlens.report.words import count
 
@@ -155,8 +154,7 @@ def changed_table(folder: Path) -> Path | None:
 
 def audit_folder(data: str, audits: Path = Path("audits")) -> Path:
     """`audits/<data>`, where an audit goes that was told no folder."""
-    path = Path(without_secrets(data)) if is_address(data) else absolute(Path(data))
-    return audits / ((path.stem if path.suffix.lower() in TABLE_SUFFIXES else path.name) or "pictures")
+    return audits / name_of_data(data)
 
 
 def headline(findings: Sequence[Finding]) -> str:

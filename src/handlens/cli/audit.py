@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -84,6 +85,7 @@ def audit(
 
     Nothing that is there is changed. Exit code 3 says that something has to be mended.
     """
+    require_folder(out)
     from handlens import terminal
     from handlens.audit.audit import audit_folder
     from handlens.audit.given_split import with_split_of

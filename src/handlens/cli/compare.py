@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from handlens.base.writable import require_file
 from handlens.cli.app import app
 from handlens.cli.options import Json
 from handlens.cli.runs import command_line
@@ -54,14 +55,17 @@ def compare(
     Each row has its figures with intervals over groups, and its difference to the first row, or to the best
     one, on the same pictures. A row is called better only where the interval and a corrected test say so.
     """
+    for path in out or []:
+        require_file(path)
     from handlens import terminal
     from handlens.base.choices import look_up
-    from handlens.compare_runs import compare_runs, groups_of
     from handlens.report.comparison import WRITERS, ending, write_comparison
     from handlens.report.tables import costs_table, figures_table, notes_of
 
     for path in out or []:
         look_up(WRITERS, ending(path), "ending for a comparison")
+    from handlens.compare_runs import compare_runs, groups_of
+
     further = ["f1_macro"] if also is None else also
     told = compare_runs(
         groups_of(runs, each), figure, also=further, to=to, common=common, timed=timed, threads=threads

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from handlens.base.writable import require_file, require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -41,6 +42,7 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Write pictures of any form as class folders, or as a table. Originals are never touched."""
+    (require_folder if to == "folder" else require_file)(out)
     from handlens import terminal
     from handlens.data.formats.writing import convert as write
     from handlens.data.groups import assign_groups

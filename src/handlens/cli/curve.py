@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from handlens.base.errors import HandlensError
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -58,20 +60,19 @@ def curve(
 
     Given again after a stop, or with more steps or draws, the same command goes on.
     """
+    require_folder(out)
+    numbers = _numbers(steps)
     from handlens import terminal
-    from handlens.audit.audit import audit_folder
-    from handlens.base.spec import read_yaml
+    from handlens.data.names import name_of_data
     from handlens.study.curve import PAGE, draw_curve
     from handlens.study.curve_page import table_of
     from handlens.study.curve_results import CurveSpec
 
-    numbers = read_yaml(f"[{steps}]", "--steps")
     given = {"steps": numbers, "methods": methods.split(","), "draws": draws, "figure": figure, "seed": seed}
     spec = CurveSpec.parse(given, "The learning curve")
     extra = group_settings(group, group_level, group_column)
     chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
-    # Two tables in one folder are told apart, as by an audit.
-    name = audit_folder(data).name
+    name = name_of_data(data)
     folder = out or Path("curves") / f"{name}-{chosen.name}"
     told = draw_curve(chosen, samples, folder, spec, command_line(folder), name)
     if as_json:
@@ -82,3 +83,17 @@ def curve(
     for note in told.notes:
         terminal.print_line(f"- {note}")
     terminal.print_line(f"Page: {folder / PAGE}")
+
+
+def _numbers(steps: str) -> list[int]:
+    """The steps as they were given."""
+    try:
+        numbers = [int(word) for word in steps.split(",") if word.strip()]
+    except ValueError:
+        numbers = [0]
+    if min(numbers, default=1) < 1:
+        raise HandlensError(
+            f"--steps {steps} are no numbers of pictures. Give whole numbers from 1 on with commas between "
+            "them, such as --steps 1,2,5,10."
+        )
+    return numbers

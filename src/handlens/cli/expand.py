@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -66,6 +67,7 @@ def expand(
     The test side stays as it is. Given again after a stop, the same command goes on. Train on the folder that
     comes out: its manifest names the originals too.
     """
+    require_folder(out)
     from handlens import terminal
     from handlens.data.expand import expand as make
     from handlens.data.expand_plan import ExpandSpec

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import Json, Run
 from handlens.cli.runs import command_line
@@ -45,6 +46,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show where a network saw what it said, and check whether such maps deserve belief."""
+    require_folder(out)
     from handlens import terminal
     from handlens.explain.chosen import choose
     from handlens.explain.explain import explain as make

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import Json
 
@@ -99,6 +100,7 @@ def frames(
     The group of a picture is its video. A contact sheet shows every frame, kept or not, and how to decide
     otherwise. Given again after a stop, the same command goes on.
     """
+    require_folder(out)
     from handlens import terminal
     from handlens.data.footage import FramesSpec
     from handlens.data.frames import cut_frames

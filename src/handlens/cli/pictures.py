@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from handlens.base.writable import require_file
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -43,6 +44,7 @@ def split(
     as_json: Json = False,
 ) -> None:
     """Divide pictures into sides, whole groups together, and write a manifest to train from."""
+    require_file(out)
     from handlens import terminal
     from handlens.data.check import DataSpec, check
     from handlens.data.groups import GroupSpec
@@ -78,6 +80,7 @@ def views(
     form: Format = None,
 ) -> None:
     """Draw what the network sees: pictures as they are, as judged, and as trained on."""
+    require_file(out)
     from handlens import terminal
     from handlens.report.views import write_preview
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     Json,
@@ -24,6 +25,7 @@ def demo(
 
     The report also says what the weights in the package were worth, beside the same with random ones.
     """
+    require_folder(out)
     from handlens.api import with_maps
     from handlens.demo import run_demo
     from handlens.training import distributed

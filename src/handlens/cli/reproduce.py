@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from handlens.base.errors import HandlensError
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -17,6 +18,7 @@ from handlens.cli.options import (
     Label,
     Settings,
     group_spec,
+    pictures_not_run,
 )
 from handlens.cli.runs import command_line
 
@@ -31,8 +33,9 @@ def reproduce(
     data: Annotated[
         str | None,
         typer.Argument(
+            callback=pictures_not_run,
             help="The pictures, as for 'handlens train'. Without them, and without --quick, the paper's "
-            "tables are shown with what was measured for Handlens itself."
+            "tables are shown with what was measured for Handlens itself.",
         ),
     ] = None,
     quick: Annotated[
@@ -84,6 +87,7 @@ def reproduce(
     Where the paper expands pictures before it divides them, both are run: its way and the honest one. What
     the first claims beyond the second is the leakage gap. Given again after a stop, the command goes on.
     """
+    require_folder(out)
     from handlens.data.samples import Samples
     from handlens.reproduce.paper import Paper
     from handlens.reproduce.reproduce import Asked

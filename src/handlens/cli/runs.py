@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from handlens.base.writable import require_file, require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -22,6 +23,7 @@ from handlens.cli.options import (
     Settings,
     group_settings,
     group_spec,
+    pictures_not_run,
     recipe_and_samples,
 )
 
@@ -58,6 +60,7 @@ def train(
 
     Given again after a stop, the same command goes on where it stopped.
     """
+    require_folder(out)
     from handlens.api import run_folder_for, with_maps
     from handlens.pipeline import run_recipe
     from handlens.training import distributed
@@ -81,7 +84,11 @@ def evaluate(
     run: Run,
     data: Annotated[
         str | None,
-        typer.Option("--data", help="Other labelled pictures to judge; without it, the run's own."),
+        typer.Option(
+            "--data",
+            callback=pictures_not_run,
+            help="Other labelled pictures to judge; without it, the run's own.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the judgments, to a .parquet or .csv file.")
@@ -95,6 +102,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Show how good a run is, on its own test side or on other labelled pictures."""
+    require_file(out)
     from handlens import terminal
     from handlens.data.samples import Samples
     from handlens.trained import TrainedRun
@@ -127,6 +135,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Judge pictures: what each one shows, and how surely."""
+    require_file(out)
     from handlens import terminal
     from handlens.trained import TrainedRun
 
@@ -177,6 +186,7 @@ def find_rate(
 
     No run is written.
     """
+    require_file(out)
     from handlens import find_rate as story
     from handlens import terminal
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -56,9 +57,10 @@ def sites(
     Batch norms and features are adapted to the new site without a label of it. Given again after a stop, the
     same command goes on.
     """
+    require_folder(out)
     from handlens import terminal
-    from handlens.audit.audit import audit_folder
-    from handlens.study.sites import PAGE, across_sites
+    from handlens.data.names import name_of_data
+    from handlens.study.sites import PAGE, across_sites, refuse_no_sites
     from handlens.study.sites_page import table_of
     from handlens.study.sites_results import SitesSpec
 
@@ -66,8 +68,8 @@ def sites(
     spec = SitesSpec.parse(given, "The comparison across sites")
     extra = group_settings(group, group_level, group_column)
     chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
-    # Two tables in one folder are told apart, as by an audit.
-    name = audit_folder(data).name
+    refuse_no_sites(samples, column)
+    name = name_of_data(data)
     folder = out or Path("sites") / f"{name}-{column}"
     told = across_sites(chosen, samples, folder, spec, command_line(folder), name)
     if as_json:

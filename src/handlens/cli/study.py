@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from handlens.base.choices import look_up
+from handlens.base.choices import look_up, suggestion
 from handlens.base.errors import HandlensError
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -21,6 +22,7 @@ from handlens.cli.options import (
     Label,
     Settings,
     group_settings,
+    pictures_not_run,
 )
 from handlens.cli.runs import command_line
 
@@ -89,6 +91,10 @@ def study(
     Every run is a folder as 'handlens train' leaves it. Given again after a stop, or with more in the file,
     the same command runs what is missing. A run that fails is a row that says why; the others go on.
     """
+    require_folder(out)
+    if given[0] != REPORT:
+        _refuse_no_study(given, recipes)
+    from handlens.data.names import name_of_data
     from handlens.data.samples import Samples
     from handlens.study.study import run_study
 
@@ -99,7 +105,8 @@ def study(
     spec, data = _spec_and_data(given, recipes, seeds, folds)
     shown.refuse_unknown(spec)
     extra = [*(settings or []), *group_settings(group, group_level, group_column)]
-    folder = out or Path("studies") / f"{Path(data).stem}-{spec.name}"
+    # A dot, for the folder that one is in, has no stem.
+    folder = out or Path("studies") / f"{Path(data).stem or name_of_data(data)}-{spec.name}"
     done = run_study(
         spec,
         lambda tasks: Samples.read(data, format=form, label=label, class_names=class_names, tasks=tasks),
@@ -112,6 +119,32 @@ def study(
     _show(done, shown)
 
 
+def _refuse_no_study(given: list[str], recipes: str | None) -> None:
+    """What can be told of the words alone, before all that a study needs is imported."""
+    pictures_not_run(given[-1])
+    if recipes is not None:
+        if len(given) != 1:
+            raise HandlensError(
+                "With --recipes, give the pictures and nothing else: a file has recipes of its own."
+            )
+        return
+    if len(given) > 2:
+        raise HandlensError(f"Give a study's file and the pictures, not {len(given)} things.")
+    path = Path(given[0])
+    if path.is_file():
+        return
+    beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    wrong = (
+        f"{path} is not a study's file."
+        if path.exists()
+        else f"There is no file {path}.{suggestion(path.name, beside)}"
+    )
+    raise HandlensError(
+        f"{wrong} Give a study's file; or the pictures alone, with --recipes quick,careful, to put recipes "
+        "beside each other."
+    )
+
+
 def _spec_and_data(
     given: list[str], recipes: str | None, seeds: int | None, folds: int | None
 ) -> "tuple[StudySpec, str]":
@@ -119,19 +152,8 @@ def _spec_and_data(
     from handlens.study.spec import StudySpec
 
     if recipes is not None:
-        if len(given) != 1:
-            raise HandlensError(
-                "With --recipes, give the pictures and nothing else: a file has recipes of its own."
-            )
         names = [name for name in recipes.split(",") if name]
         return StudySpec.of_recipes(names, seeds or 1, folds), given[0]
-    if len(given) > 2:
-        raise HandlensError(f"Give a study's file and the pictures, not {len(given)} things.")
-    if not Path(given[0]).is_file():
-        raise HandlensError(
-            f"{given[0]} is not a study's file. To put recipes beside each other without one, add "
-            "--recipes quick,careful."
-        )
     spec = StudySpec.load(Path(given[0])).changed(seeds, folds)
     data = given[1] if len(given) == 2 else spec.pictures
     if data is None:

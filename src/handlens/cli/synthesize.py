@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from handlens.base.writable import require_folder
 from handlens.cli.app import app
 from handlens.cli.options import (
     ClassNames,
@@ -94,6 +95,7 @@ def synthesize(
     Only the training side is learned from. Given again after a stop, the same command goes on. All three ways
     stand side by side on the page, judged on real test pictures.
     """
+    require_folder(out)
     from handlens import terminal
     from handlens.recipe import Recipe
     from handlens.synthesis.spec import SynthesisSpec

@@ -1,11 +1,17 @@
-"""Names that stand in files, archives and addresses: may they be opened, and how may they be written?"""
+"""Names that stand in files, archives and addresses: may they be opened, and how may they be written?
+
+And what data that lie somewhere are called.
+"""
 
 import os
 import re
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
-from handlens.data.walk import CLUTTER
+from handlens.data.addresses import is_address, without_secrets
+from handlens.data.tables import TABLE_SUFFIXES
+from handlens.data.walk import CLUTTER, absolute
 
 LONGEST_BYTES = 180
 """File systems hold 255; what is being written has a longer name for a while."""
@@ -15,6 +21,12 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 # What Windows takes for a device, whatever the ending.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
+
+
+def name_of_data(data: str) -> str:
+    """What folders made of the data are called: two tables in one folder are told apart."""
+    path = Path(without_secrets(data)) if is_address(data) else absolute(Path(data))
+    return (path.stem if path.suffix.lower() in TABLE_SUFFIXES else path.name) or "pictures"
 
 
 def leads_out(name: str) -> bool:

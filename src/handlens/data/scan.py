@@ -20,6 +20,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from handlens.base.errors import HandlensError
 from handlens.base.files import cache_folder, digest
 from handlens.base.parallel import in_order
 from handlens.base.progress import progress
@@ -94,6 +95,14 @@ def scan(paths: Sequence[Path], pixel_limit: int = PIXEL_LIMIT, cache: Path | No
                 facts[index] = found
             memory.add_facts([found for _, found, settled in batch if settled], pixel_limit)
     return [found for found in facts if found is not None]
+
+
+def none_readable(bad: Sequence[tuple[str, str]], mend: str, when: str = "") -> HandlensError:
+    """What is said where not one picture is left; `bad` are their names with the reasons."""
+    (name, reason), *more = bad
+    if not more:
+        return HandlensError(f"{name} cannot be read{when}: {reason}. {mend}")
+    return HandlensError(f"None of the {len(bad)} pictures can be read{when}. {name}: {reason}. {mend}")
 
 
 def same_pixels(

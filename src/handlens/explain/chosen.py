@@ -9,7 +9,7 @@ import polars as pl
 
 from handlens.base.errors import HandlensError
 from handlens.data.samples import Samples
-from handlens.data.scan import scan
+from handlens.data.scan import none_readable, scan
 from handlens.data.sides import Shot
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import judged_side
@@ -91,7 +91,7 @@ def given(trained: Trained, pictures: Sequence[Path]) -> Chosen:
                 )
             )
     if not subjects:
-        raise HandlensError(f"None of the {len(pictures)} pictures can be read. {bad[0][0]}: {bad[0][1]}.")
+        raise none_readable(bad, "Give other pictures.")
     return Chosen(tuple(subjects), "the pictures that were given", bad)
 
 

@@ -13,6 +13,7 @@ from handlens.base.errors import HandlensError
 from handlens.base.files import whole_file, write_json
 from handlens.data.made import refuse_among_classes
 from handlens.data.samples import Samples
+from handlens.data.scan import none_readable
 from handlens.explain.belief import mean_with_interval
 from handlens.explain.chosen import Chosen, Subject, further
 from handlens.explain.gallery import keep
@@ -67,12 +68,12 @@ def explain(
 ) -> Made:
     """Make the maps of all runs for the pictures, check them, and write the page; the first run leads."""
     refuse_the_same(runs)
+    refuse_unfinished(runs)
     refuse_among_classes(folder, Samples.from_manifest(runs[0].folder.samples_path))
     subjects, gone = readable(runs[0], chosen.subjects)
     if not subjects:
-        raise HandlensError(
-            f"None of the {len(gone)} pictures can be read any more. {gone[0][0]}: {gone[0][1]}. "
-            "Bring them back to where they were, or give other pictures."
+        raise none_readable(
+            gone, "Bring back what was moved or deleted, or give other pictures.", when=" any more"
         )
     # A few pictures cannot tell whether maps deserve belief; the run has others.
     missing = num_checked(spec) - len(subjects)
@@ -115,6 +116,16 @@ def refuse_the_same(runs: Sequence[Trained]) -> None:
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise HandlensError(f"{twice} was given twice. Give other runs with --against.")
+
+
+def refuse_unfinished(runs: Sequence[Trained]) -> None:
+    """A run that still trains may have a network already, but not the one that it will be judged by."""
+    for trained in runs:
+        if not trained.folder.done:
+            raise HandlensError(
+                f"The run {trained.folder.path} is not finished. Give its 'handlens train' command again and "
+                "it goes on, or explain without it."
+            )
 
 
 def _targets(looking: Looking, leading: Targets | None, first: Trained, compared: bool) -> Targets:
@@ -211,8 +222,9 @@ def _notes(
         empty = sum(picture.empty for picture in result.pictures)
         if empty:
             notes.append(
-                f"{count(empty, 'map')} of {result.run} {'is' if empty == 1 else 'are'} empty: nothing there "
-                "spoke for the class. That is so where all classes lose and this one loses least."
+                f"{count(empty, 'map')} of {result.run} {'is' if empty == 1 else 'are'} empty: no place in "
+                "the picture raised the score of the class. The network may say it all the same, where the "
+                "scores of the other classes are lower still."
             )
         tried = result.belief.pictures if result.belief else 0
         if tried and num_checked(spec) < spec.checked:

@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlens.audit.audit import audit_folder
-from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
+from handlens.data.names import name_of_data
 from handlens.data.samples import Samples
 from handlens.recipe import Recipe
 from handlens.study.curve import PAGE as CURVE_PAGE
 from handlens.study.curve import draw_curve
 from handlens.study.curve_results import CurveSpec
-from handlens.study.sites import NO_SITES, across_sites
 from handlens.study.sites import PAGE as SITES_PAGE
+from handlens.study.sites import across_sites
 from handlens.study.sites_results import SitesSpec
 from handlens.study.study import Study
 
@@ -31,17 +30,6 @@ class Further:
 
     def __add__(self, other: "Further") -> "Further":
         return Further((*self.pages, *other.pages), (*self.notes, *other.notes))
-
-
-def refuse_unknown_column(samples: Samples, column: str) -> None:
-    """Before anything runs: a column of sites that is not there."""
-    columns = [name for name in samples.table.columns if name not in NO_SITES]
-    if column not in columns:
-        have = f"They have {', '.join(columns)}." if columns else "They have none besides class and path."
-        raise HandlensError(
-            f"The pictures have no column {column!r} to take sites from.{suggestion(column, columns)} {have} "
-            "Give a table or a manifest with a column that names the site of each picture."
-        )
 
 
 def further_pages(
@@ -69,8 +57,8 @@ def further_pages(
                 "alone trains.",
             )
         )
-    which = Further(notes=(f"Few pictures and other sites are of the row {cell.row!r}.",))
-    data = audit_folder(source).name
+    which = Further(notes=(f"Few pictures and other sites are of the row “{cell.row}”.",))
+    data = name_of_data(source)
     few = few_pictures(cell.recipe, samples, data, out / "few-pictures", quick, command)
     return which + few + other_sites(cell.recipe, samples, data, out / "sites", column, command)
 

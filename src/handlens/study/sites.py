@@ -28,10 +28,19 @@ from handlens.data.groups import GroupSpec, assign_groups
 from handlens.data.leak import copies_among
 from handlens.data.made import refuse_among_classes
 from handlens.data.samples import Samples, join_names
-from handlens.data.sides import Rows, Sides
+from handlens.data.sides import Rows, Shot, Sides
 from handlens.recipe import Recipe
 from handlens.report.words import count
-from handlens.study.adapt import HeldTable, Look, adapted_extractor, adapted_rows, aligned, batch_norms
+from handlens.study.adapt import (
+    HeldTable,
+    Look,
+    Moments,
+    adapted_extractor,
+    adapted_rows,
+    aligned,
+    batch_norms,
+    usual_moments,
+)
 from handlens.study.curve import PARTS, refuse_training_networks, told_of
 from handlens.study.fewshot import Lesson, by_head
 from handlens.study.ledger import Key, Ledger
@@ -44,7 +53,7 @@ from handlens.training.table import FeatureTable
 PAGE, RECORD, CELLS = "sites.html", "sites.json", "cells.jsonl"
 NO_SITES = ("id", "path", "label", "split", "digest")
 """Columns that name no sites."""
-ADAPTED_VERSION = 2
+ADAPTED_VERSION = 3
 """Raise it when adapting the same pictures would give other features than before."""
 MOST_SITES = 50
 """With more values a column hardly names sites."""
@@ -109,15 +118,26 @@ def across_sites(
     return told
 
 
+def refuse_no_sites(samples: Samples, column: str) -> None:
+    """A column that cannot name sites is told before anything is read or run."""
+    if column in ("label", samples.label_name):
+        raise HandlensError(
+            f"The column {column!r} is what is judged, and no site. Name the one that says where a picture "
+            "was taken: factory, line, camera or day."
+        )
+    columns = [name for name in samples.table.columns if name not in NO_SITES]
+    if column not in columns:
+        have = f"They have {', '.join(columns)}." if columns else "They have none besides class and path."
+        raise HandlensError(
+            f"The pictures have no column {column!r} to take sites from.{suggestion(column, columns)} {have} "
+            "Give a table or a manifest with a column that names the site of each picture."
+        )
+
+
 def with_sites(checked: Checked, column: str, pixel_limit: int) -> tuple[Samples, int]:
     """The pictures that have a site, copies in one group, and how many have none."""
     samples = checked.samples
-    columns = [name for name in samples.table.columns if name not in NO_SITES]
-    if column not in columns:
-        raise HandlensError(
-            f"There is no column {column!r} to take sites from.{suggestion(column, columns)} The pictures "
-            f"have {', '.join(columns)}. Give a table or a manifest with a column that names the site."
-        )
+    refuse_no_sites(samples, column)
     row_of = {id_: row for row, id_ in enumerate(samples.table["id"])}
     same = [[row_of[id_] for id_ in ids] for ids in copies_among(checked, pixel_limit)]
     grouped = assign_groups(samples, GroupSpec(), same)
@@ -190,21 +210,33 @@ class Work:
         return {name: Look.of(self.table.rows(places, 0).numpy()) for name, places in rows.items()}
 
     @cached_property
+    def told_apart(self) -> dict[str, list[Shot]]:
+        """The pictures of each site that its batch norms are told of.
+
+        A site may have nothing but pictures that were made from those of others; it is not among them.
+        """
+        site = np.array(self.names)
+        places = {name: self.sides.taken(np.flatnonzero(site == name)) for name in sorted(set(self.names))}
+        return {name: [self.sides.shots[at] for at in here] for name, here in places.items() if len(here)}
+
+    @cached_property
+    def usual(self) -> list[Moments]:
+        """What reaches the batch norms of the network as it is, over all sites; no label is asked."""
+        return usual_moments(self.extractor, self.told_apart.values())
+
+    @cached_property
     def renormed(self) -> FeatureTable:
-        """The features of each site from a network whose batch norms know its pictures, and no others.
+        """The features of each site from a network whose batch norms bring its look to the usual one.
 
         Which site is judged makes no difference to them, so that all turns share them.
         """
         values = self._values()
         site = np.array(self.names)
-        for name in sorted(set(self.names)):
+        for name, told in self.told_apart.items():
             here = np.flatnonzero(site == name)
-            # A site may have nothing but pictures that were made from those of others.
-            told = [self.sides.shots[place] for place in self.sides.taken(here)]
-            if told:
-                adapted = adapted_extractor(self.extractor, told)
-                shots = [self.sides.shots[place] for place in here]
-                values[:, here] = adapted_rows(adapted, shots, f"{name}, batch norms adapted")
+            adapted = adapted_extractor(self.extractor, told, self.usual)
+            shots = [self.sides.shots[place] for place in here]
+            values[:, here] = adapted_rows(adapted, shots, f"{name}, batch norms adapted")
         return HeldTable(values)
 
     @property

@@ -11,9 +11,9 @@ from pydantic import Field
 from handlens.base.spec import Spec
 from handlens.data.samples import join_names
 from handlens.evaluate.results import Figure
-from handlens.evaluate.significance import Gap, Repeated, holm
+from handlens.evaluate.significance import PairedDifference, Repeated, holm
 from handlens.report.words import count, percent, points_interval
-from handlens.study.hits import HitFigure, Said, Standing, Truth, paired_gaps, standing_of
+from handlens.study.hits import HitFigure, Said, Standing, Truth, differences_by_training, standing_of
 
 Way = Literal["seen", "plain", "batch_norm", "aligned"]
 WAYS: tuple[Way, ...] = ("plain", "seen", "batch_norm", "aligned")
@@ -139,12 +139,14 @@ def _measured(some: Sequence[SiteSaid], name: str, spec: SitesSpec, by_site: boo
 def beside(truth: Truth, found: Mapping[Way, Repeated]) -> tuple[Beside, ...]:
     """Every way with its difference to the plain one, corrected for how many ways there are."""
     others: list[Way] = [way for way in found if way != "plain"]
-    apart = paired_gaps([found[way] for way in others], found["plain"], truth.basis)
-    gaps: dict[Way, Gap] = dict(zip(others, apart, strict=True))
-    corrected: dict[Way, float] = dict(zip(others, holm([gap.p for gap in gaps.values()]), strict=True))
+    apart = differences_by_training([found[way] for way in others], found["plain"], truth.basis)
+    differences: dict[Way, PairedDifference] = dict(zip(others, apart, strict=True))
+    corrected: dict[Way, float] = dict(
+        zip(others, holm([each.p for each in differences.values()]), strict=True)
+    )
     made = []
     for way, row in found.items():
-        difference = truth.difference(gaps[way]) if way in gaps else None
+        difference = truth.difference(differences[way]) if way in differences else None
         made.append(
             Beside(
                 way=way,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlens.data.names import LONGEST_BYTES, distinct, leads_out, safe_name, safe_part
+from handlens.data.names import LONGEST_BYTES, distinct, leads_out, name_of_data, safe_name, safe_part
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,12 @@ def test_names_that_some_system_takes_for_one():
 
 def test_many_alike_take_no_longer_each():
     assert len(set(distinct(["same.png"] * 20_000))) == 20_000
+
+
+def test_data_are_called_by_their_own_name(tmp_path, monkeypatch):
+    (tmp_path / "photos.v2").mkdir()
+    monkeypatch.chdir(tmp_path / "photos.v2")
+    assert name_of_data(".") == "photos.v2"
+    # Tables of one folder are not the same data.
+    assert [name_of_data(f"lists/{name}") for name in ("a.csv", "b.PARQUET")] == ["a", "b"]
+    assert name_of_data("https://host/photos?token=secret") == "photos"

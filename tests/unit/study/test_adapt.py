@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from handlens.study import adapt
-from handlens.study.adapt import Look, adapt_batch_norms, aligned, alignment, batch_norms
+from handlens.study.adapt import Look, Moments, adapt_batch_norms, aligned, alignment, batch_norms
 
 
 def look_of(mean: list[float], covariance: list[list[float]]) -> Look:
@@ -57,8 +57,8 @@ def test_batch_norm_by_hand() -> None:
     norm.running_var.fill_(4.0)
     # Two batches of two pictures: means 1 and 5, variances (of a sample) 2 and 8.
     batches = [torch.tensor([0.0, 2.0]).view(2, 1, 1, 1), torch.tensor([3.0, 7.0]).view(2, 1, 1, 1)]
-    adapt_batch_norms(norm, batches, prior=12)
-    # Four pictures beside twelve: a quarter of the new.
+    adapt_batch_norms(norm, batches, [Moments.learned(norm)], share=4 / (4 + 12))
+    # Four pictures beside twelve: a quarter of the new. What was learned is the usual look.
     assert norm.running_mean.item() == pytest.approx(0.25 * 3 + 0.75 * 10)
     assert norm.running_var.item() == pytest.approx(0.25 * 5 + 0.75 * 4)
     assert not norm.training and norm.momentum == 0.1
@@ -68,12 +68,57 @@ def test_without_a_prior_a_changed_camera_is_undone() -> None:
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU()).eval()
     pictures = torch.rand(16, 3, 12, 12)
-    adapt_batch_norms(trunk, [pictures], prior=0)
+    adapt_batch_norms(trunk, [pictures], [Moments.learned(norm) for norm in batch_norms(trunk)], share=1.0)
     before = trunk(pictures)
     other = 0.5 * pictures + 2.0
     assert not torch.allclose(trunk(other), before, atol=0.05)
-    adapt_batch_norms(trunk, [other], prior=0)
+    adapt_batch_norms(trunk, [other], [Moments.learned(norm) for norm in batch_norms(trunk)], share=1.0)
     assert torch.allclose(trunk(other), before, atol=5e-3)
+
+
+def deep_trunk() -> nn.Sequential:
+    """Batch norms that learned another look than any picture here has, and what they do to each other."""
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3)]
+    norms = [nn.BatchNorm2d(6), nn.BatchNorm2d(6)]
+    for norm in norms:
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean.normal_(0, 0.3)
+        norm.running_var.uniform_(0.2, 2)
+    return nn.Sequential(convolutions[0], norms[0], nn.ReLU(), convolutions[1], norms[1], nn.ReLU()).eval()
+
+
+def moments_at(trunk: nn.Sequential, pictures: torch.Tensor) -> list[Moments]:
+    """What reaches the batch norms, by taking the network apart."""
+    norms = [place for place, part in enumerate(trunk) if isinstance(part, nn.BatchNorm2d)]
+    with torch.no_grad():
+        return [Moments.of(trunk[:place](pictures)) for place in norms]
+
+
+def test_pictures_of_the_usual_look_are_seen_as_before() -> None:
+    trunk, pictures = deep_trunk(), torch.rand(16, 3, 12, 12)
+    before = trunk(pictures)
+    for share in (0.3, 1.0):
+        adapt_batch_norms(trunk, [pictures], moments_at(trunk, pictures), share)
+        torch.testing.assert_close(trunk(pictures), before, rtol=1e-4, atol=1e-5)
+
+
+def test_another_camera_is_brought_to_the_usual_look_and_not_to_what_was_learned() -> None:
+    trunk, pictures = deep_trunk(), torch.rand(16, 3, 12, 12)
+    usual, before = moments_at(trunk, pictures), trunk(pictures)
+    paler = 0.2 * pictures + 0.9
+    assert (trunk(paler) - before).abs().max() > 0.2
+    adapt_batch_norms(trunk, [paler], usual, share=1.0)
+    # The same pictures through another camera are the same again, in every layer.
+    torch.testing.assert_close(trunk(paler), before, rtol=1e-3, atol=1e-3)
+
+
+def test_a_site_of_one_picture_can_be_told() -> None:
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    usual = moments_at(trunk, torch.rand(16, 3, 12, 12))
+    one = torch.rand(1, 3, 3, 3)
+    adapt_batch_norms(trunk, [one], usual, share=1 / 9)
+    assert trunk(one).isfinite().all()
 
 
 def test_only_statistics_change_and_dropout_stays_off() -> None:
@@ -82,7 +127,8 @@ def test_only_statistics_change_and_dropout_stays_off() -> None:
     weights = {name: value.clone() for name, value in trunk.named_parameters()}
     seen: list[bool] = []
     trunk[2].register_forward_hook(lambda module, *_: seen.append(module.training))
-    adapt_batch_norms(trunk, [torch.rand(4, 3, 8, 8)], prior=1)
+    usual = [Moments.learned(norm) for norm in batch_norms(trunk)]
+    adapt_batch_norms(trunk, [torch.rand(4, 3, 8, 8)], usual, share=0.8)
     assert seen == [False]
     assert all(torch.equal(value, weights[name]) for name, value in trunk.named_parameters())
 
@@ -93,6 +139,24 @@ def test_networks_without_statistics_have_nothing_to_adapt() -> None:
 
 
 def test_nothing_that_adapts_can_be_given_a_label() -> None:
-    functions = (adapt.adapted_extractor, adapt.adapt_batch_norms, adapt.adapted_rows, Look.of, adapt.aligned)
+    functions = (
+        adapt.usual_moments,
+        adapt.adapted_extractor,
+        adapt.adapt_batch_norms,
+        adapt.adapted_rows,
+        Look.of,
+        adapt.aligned,
+    )
     given = {name for each in functions for name in inspect.signature(each).parameters}
-    assert given == {"extractor", "shots", "prior", "trunk", "batches", "what", "rows", "own", "wanted"}
+    looks = {"sites", "usual", "share"}
+    assert given == looks | {
+        "extractor",
+        "shots",
+        "prior",
+        "trunk",
+        "batches",
+        "what",
+        "rows",
+        "own",
+        "wanted",
+    }
