@@ -9,7 +9,7 @@ from handlens.explain.layer import NoMap
 from handlens.explain.looking import Looking, Pixels, readable
 from handlens.explain.maps import Heat
 from handlens.explain.network import Trained
-from handlens.explain.overlay import laid_over
+from handlens.explain.overlay import laid_over_with_words
 from handlens.explain.page import jpeg_of
 from handlens.explain.spec import ExplainSpec
 from handlens.report.html import write_report
@@ -42,5 +42,5 @@ def map_mistakes(trained: Trained, spec: ExplainSpec | None = None) -> int:
 def keep(run: RunFolder, subjects: Sequence[Subject], pixels: Pixels, heat: Heat) -> None:
     """Put maps of what the run said of its mistakes into its folder, and write its report again."""
     for subject, seen, each in zip(subjects, pixels, heat, strict=True):
-        run.write_figure(map_name(subject.id), jpeg_of(laid_over(seen, each)))
+        run.write_figure(map_name(subject.id), jpeg_of(laid_over_with_words(seen, each)))
     write_report(run)

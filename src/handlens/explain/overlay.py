@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from handlens.explain.maps import Heat
 
@@ -23,6 +24,7 @@ CIVIDIS = (
 )
 HOTTEST = 0.65
 """How far the hottest place covers the picture below it."""
+WORDS_OF_EMPTY = "nothing spoke for it"
 MOST_OF_ALL = 0.995
 """So large a share of the pixels lies within the colours: one hot pixel must not dim all others."""
 
@@ -49,3 +51,18 @@ def laid_over(pixels: Pixels, heat: Heat) -> Pixels:
     cover = HOTTEST * scaled(heat)[..., None]
     mixed: Pixels = np.rint(grey * (1 - cover) + coloured(heat) * cover).astype(np.uint8)
     return mixed
+
+
+def laid_over_with_words(pixels: Pixels, heat: Heat) -> Pixels:
+    """The map over the picture, for where no words stand beside it: an empty one says so at its foot."""
+    mixed = laid_over(pixels, heat)
+    if heat.any():
+        return mixed
+    picture = Image.fromarray(mixed)
+    pen = ImageDraw.Draw(picture)
+    width, height = picture.size
+    strip = max(12, height // 8)
+    pen.rectangle((0, height - strip, width, height), fill="black")
+    font = ImageFont.load_default(size=strip * 0.66)
+    pen.text((width / 2, height - strip / 2), WORDS_OF_EMPTY, fill="white", font=font, anchor="mm")
+    return np.asarray(picture)

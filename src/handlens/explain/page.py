@@ -11,7 +11,7 @@ from handlens.base.files import write_text
 from handlens.data.made import write_picture
 from handlens.explain.figures import draw_belief
 from handlens.explain.maps import METHODS, Heat
-from handlens.explain.overlay import CIVIDIS, Pixels, coloured, laid_over
+from handlens.explain.overlay import CIVIDIS, Pixels, coloured, laid_over, laid_over_with_words
 from handlens.explain.results import Explanation, PictureName, PictureResult, RunResult
 from handlens.report.figures import for_page
 from handlens.report.pages import page_template
@@ -27,7 +27,8 @@ MOST_ROWS = 24
 """Pictures in the grid for papers."""
 GAP, CAPTION = 6, 18
 
-SEVERITIES = {"fails": "serious", "undecided": "caution"}
+SEVERITIES = {"fails": "serious", "undecided": "caution", "too_few": "caution"}
+TAGS = {"passes": "Passes", "undecided": "Not certain", "too_few": "Too few", "fails": "Fails"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ class Cell:
     raw: str
     true_class: str
     true_overlay: str
+    true_empty: bool
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def write_page(folder: Path, result: Explanation, drawn: Sequence[Drawn], which:
     text = page_template(PAGE).render(
         result=result,
         severities=SEVERITIES,
+        tags=TAGS,
         which=which,
         method=METHODS[result.settings.method],
         headline=headline(result),
@@ -90,7 +93,8 @@ def headline(result: Explanation) -> str:
     """What the page says first: whether the maps deserve belief."""
     checked = [run for run in result.runs if run.belief]
     if not checked:
-        return "Where the network looked; whether the maps deserve belief was not checked"
+        networks = "network" if len(result.runs) == 1 else "networks"
+        return f"Where the {networks} looked; whether the maps deserve belief was not checked"
     failed = [run.run for run in checked if any(_fails(run))]
     doubted = [run.run for run in checked if run.belief and run.belief.doubts and run.run not in failed]
     meant = failed or doubted
@@ -99,6 +103,8 @@ def headline(result: Explanation) -> str:
     maps = "these maps" if len(meant) == len(result.runs) else f"the maps of {listed(meant)}"
     if failed:
         return f"{maps[0].upper()}{maps[1:]} do not deserve belief: they fail a check"
+    if all(check.verdict == "too_few" for run in checked if run.belief for check in run.belief.doubts):
+        return f"Too few pictures to say whether {maps} deserve belief"
     return f"It is not certain that {maps} deserve belief"
 
 
@@ -117,6 +123,7 @@ def _cell(drawn: Drawn, row: int) -> Cell:
         as_jpeg(coloured(heat)),
         drawn.true_class.get(row, ""),
         as_jpeg(laid_over(pixels, true)) if true is not None else "",
+        true is not None and not true.any(),
     )
 
 
@@ -149,7 +156,8 @@ def write_grid(folder: Path, result: Explanation, drawn: Sequence[Drawn]) -> Non
         pen.text((column * step, 2), head, fill="black")
     for row in range(rows):
         top = CAPTION + row * (step + CAPTION)
-        tiles = [drawn[0].pixels[row], *(laid_over(each.pixels[row], each.heat[row]) for each in drawn)]
+        maps = [laid_over_with_words(each.pixels[row], each.heat[row]) for each in drawn]
+        tiles = [drawn[0].pixels[row], *maps]
         words = [result.pictures[row].true or "", *(_words(run.pictures[row]) for run in result.runs)]
         for column, (tile, caption) in enumerate(zip(tiles, words, strict=True)):
             square = Image.fromarray(tile).resize((EDGE, EDGE), Image.Resampling.BILINEAR)

@@ -8,7 +8,7 @@ from handlens.base.spec import Spec
 from handlens.evaluate.results import Figure
 from handlens.explain.spec import ExplainSpec
 
-Verdict = Literal["passes", "undecided", "fails"]
+Verdict = Literal["passes", "undecided", "too_few", "fails"]
 
 
 class Check(Spec):
@@ -23,7 +23,7 @@ class Check(Spec):
     figure: Figure
     """How much smaller or larger the area is than under random maps; or the rank correlation."""
     verdict: Verdict
-    """Whether the maps pass, by the 95 % interval of the figure."""
+    """Whether the maps pass, by the 95 % interval of the figure; with `too_few` pictures nobody can say."""
 
 
 class Belief(Spec):
@@ -48,7 +48,10 @@ class Belief(Spec):
     def doubts(self) -> tuple[Check, ...]:
         """What the maps did not pass, the gravest first."""
         return tuple(
-            check for verdict in ("fails", "undecided") for check in self.checks if check.verdict == verdict
+            check
+            for verdict in ("fails", "undecided", "too_few")
+            for check in self.checks
+            if check.verdict == verdict
         )
 
 

@@ -1,5 +1,7 @@
 """Whether maps deserve belief: told on networks of which is known where they look."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,41 @@ def test_maps_that_cannot_be_compared_pass_nothing() -> None:
     none = random_networks(nan, nan, nan)
     assert (none.verdict, none.figure.n, none.figure.low, none.figure.high) == ("undecided", 0, -1, 1)
     assert none.sentence.startswith("No map could be compared")
+
+
+@pytest.mark.parametrize("gain", [0.4, -0.4])
+def test_too_few_groups_get_no_verdict(gain: float) -> None:
+    def verdicts(groups: list[str]) -> set[str]:
+        steps = [Cuts(np.full(3, level), np.full(3, 1 - level)) for level in (0.5 - gain, 0.5)]
+        trial = Trial(
+            tuple(range(len(groups))),
+            (Against(steps[0], (steps[1],)),) * len(groups),
+            np.full((len(groups), len(PARTS)), 0.5 - gain),
+        )
+        checks = belief_of(trial, groups).checks
+        # No interval is told where it would say nothing; what is missing is.
+        assert all(("95 % interval" in check.sentence) != (check.verdict == "too_few") for check in checks)
+        return {check.verdict for check in checks}
+
+    assert verdicts(["a", "b"]) == verdicts(["a", "b", "c", "d"]) == {"too_few"}
+    # Many pictures of one specimen are one witness.
+    assert verdicts(["a"] * 12) == {"too_few"}
+    assert verdicts([str(row) for row in range(24)]) == ({"passes"} if gain > 0 else {"fails"})
+
+
+def test_the_sentence_says_which_way_the_interval_lies() -> None:
+    own, random = Cuts(np.full(3, 0.3), np.full(3, 0.6)), Cuts(np.full(3, 0.5), np.full(3, 0.5))
+    none = Cuts(np.full(3, 0.5), np.full(3, 0.5))
+    trial = Trial(
+        tuple(range(8)),
+        (*[Against(own, (random,))] * 2, *[Against(none, (random,))] * 6),
+        np.full((8, len(PARTS)), 0.1),
+    )
+    deletion, insertion, _ = belief_of(trial, [str(row) for row in range(8)]).checks
+    # By hand: a quarter of 20 and of 10 points; the intervals reach over none at all.
+    assert "5.0 points lower than" in deletion.sentence and "2.5 points higher than" in insertion.sentence
+    assert re.search(r"interval [\d.]+ points higher to [\d.]+ points lower;", deletion.sentence)
+    assert re.search(r"interval [\d.]+ points lower to [\d.]+ points higher;", insertion.sentence)
 
 
 def test_weights_are_drawn_anew_from_the_head_on(trained: TrainedRun) -> None:

@@ -31,6 +31,9 @@ def run(name: str, *verdicts: str) -> SimpleNamespace:
             [run("a", "undecided"), run("b", "fails")],
             "The maps of “b” do not deserve belief: they fail a check",
         ),
+        ([run("a", "too_few", "too_few")], "Too few pictures to say whether these maps deserve belief"),
+        ([run("a", "too_few", "undecided")], "It is not certain that these maps deserve belief"),
+        ([run("a", "too_few", "fails")], "These maps do not deserve belief: they fail a check"),
     ],
 )
 def test_the_headline_names_those_in_doubt(runs: list[SimpleNamespace], said: str) -> None:

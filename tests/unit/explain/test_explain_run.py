@@ -174,12 +174,62 @@ def test_wishes_that_cannot_be_met_are_told(trained: TrainedRun, tmp_path: Path)
     ):
         with pytest.raises(HandlensError, match=told):
             choose(trained, *asked)
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(HandlensError, match=r"^\S*a.jpg cannot be read: this is not a picture. Give other"):
+        choose(trained, [tmp_path / "a.jpg"], False, None)
+    with pytest.raises(HandlensError, match=r"^None of the 2 pictures can be read. \S*a.jpg: .*Give other"):
+        choose(trained, [tmp_path / "a.jpg", tmp_path / "b.jpg"], False, None)
     chosen = choose(trained, [], False, 1)
     with pytest.raises(HandlensError, match="given twice"):
         explain([trained, TrainedRun(trained.folder.path)], chosen, tmp_path / "aus", QUICK)
     gone = replace(chosen.subjects[0], shot=replace(chosen.subjects[0].shot, path=tmp_path / "gone.png"))
     with pytest.raises(HandlensError, match="any more"):
         explain([trained], replace(chosen, subjects=(gone,)), tmp_path / "aus", QUICK)
+
+
+def test_a_run_that_still_trains_is_not_explained(
+    trained: TrainedRun, mistaken: TrainedRun, tmp_path: Path
+) -> None:
+    # It has a network and judgments, which may be those of an earlier epoch.
+    mistaken.folder.done_path.unlink()
+    chosen = choose(trained, [], False, 1)
+    for runs in ([trained, mistaken], [mistaken]):
+        with pytest.raises(HandlensError, match=r"lauf 2 is not finished\. .*'handlens train'.*without it"):
+            explain(runs, chosen, tmp_path / "aus", QUICK)
+    assert not (tmp_path / "aus").exists()
+
+
+def test_an_empty_map_says_so_wherever_it_is_shown(
+    trained: TrainedRun, mistaken: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    def nothing(network: Explained, x: Tensor, targets: Tensor, spec: ExplainSpec) -> np.ndarray:
+        return np.zeros((len(x), network.side, network.side), np.float32)
+
+    monkeypatch.setattr("handlens.explain.looking.heat_of", nothing)
+    unchecked = QUICK.model_copy(update={"checked": 0})
+    chosen = choose(mistaken, [], True, None)
+    # The network itself is right: so that it is wrong, the truth is turned.
+    turned = [replace(each, true=GOOD if each.true == DEFECT else DEFECT) for each in chosen.subjects]
+    chosen = replace(chosen, subjects=tuple(turned))
+    single = sound(explain([mistaken], chosen, tmp_path / "aus", unchecked).page)
+    # One map of what was said and one of the truth, of a picture of each class.
+    for name in (GOOD, DEFECT):
+        assert single.text.count(f"nothing spoke for {name}") == 2
+    assert single.text.count("An empty map: no place in the picture spoke for") == 2
+    beside = explain([mistaken, trained], chosen, tmp_path / "neben", unchecked)
+    assert sound(beside.page).text.count("An empty map: no place in the picture spoke for") == 4
+    with Image.open(tmp_path / "neben" / "grid.png") as grid:
+        _, own, other = (np.asarray(grid.crop((left, 18, left + 224, 242))) for left in (0, 230, 460))
+    maps = sorted((mistaken.folder.figures_path / "mistakes").iterdir())
+    kept = [np.asarray(Image.open(path).convert("RGB")) for path in maps]
+    assert len(kept) == 2
+    for shown in (own, other, *kept):
+        foot = shown[-len(shown) // 9 :].astype(float)
+        # White words on black, and the picture above them.
+        assert np.median(foot) < 20 and foot.max() > 200 and (foot > 128).mean() > 0.02
 
 
 def test_the_folder_holds_page_table_numbers_and_grid(trained: TrainedRun, tmp_path: Path) -> None:
@@ -325,6 +375,9 @@ def test_the_command(trained: TrainedRun, pictures: Path, tmp_path: Path, monkey
     assert result.exception is None, result.exception
     assert Path("explanations/lauf 1/explain.html").is_file()
     assert "Page: explanations/lauf 1/explain.html" in result.stdout
+    assert result.stdout.startswith("Too few pictures to say whether these maps deserve belief.")
+    page = sound(Path("explanations/lauf 1/explain.html"))
+    assert page.text.count("Too few pictures to say whether") == 4 and "Not certain" not in page.text
     result = given(run, "--per-class", 1, "--method", "gradcam++", "--check", 0, "--json", "-o", "aus")
     assert result.exception is None, result.exception
     told = json.loads(result.stdout)
