@@ -7,7 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from handlens.base.errors import HandlensError
 from handlens.compare_runs import Group
+from handlens.data.kinds import Kinds
 from handlens.data.samples import Samples
 from handlens.evaluate.cost import Cost, training_of
 from handlens.evaluate.predictions import Predictions
@@ -46,8 +48,16 @@ class RowRuns:
     @cached_property
     def trainings(self) -> tuple[Predictions, ...]:
         """What each training said of the test pictures, grouped by what these really came from."""
-        origins = came_from(Samples.from_manifest(self.group.runs[0].samples_path))
-        return tuple(as_they_came(said, origins) for said in self.group.entry("test").trainings)
+        run = self.group.runs[0]
+        origins = came_from(Samples.from_manifest(run.samples_path))
+        try:
+            return tuple(as_they_came(said, origins) for said in self.group.entry("test").trainings)
+        except KeyError as error:
+            # Pictures outside the folder of the others are named by their way from there.
+            raise HandlensError(
+                f"{run.path} judged {error}, and its own list of pictures has no such name, as where the "
+                "folder was moved. Move it back, or choose another --out."
+            ) from None
 
     @cached_property
     def on_test(self) -> dict[str, Figure]:
@@ -61,6 +71,12 @@ class RowRuns:
         return [
             Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path)) for run in self.group.runs
         ]
+
+    @cached_property
+    def kinds(self) -> Kinds | None:
+        """What its classes fall under, where they do."""
+        told = self.metrics[0]
+        return Kinds.of(told.classes, told.kinds.members, self.name) if told.kinds else None
 
     def last_epochs(self, key: str) -> float | None:
         """A value of the last epoch, the mean over the runs."""
@@ -105,6 +121,27 @@ def _of_class(part: str) -> Callable[[RowRuns, str], Measured | None]:
     return measured
 
 
+def _of_kind(folded: bool) -> Callable[[RowRuns, str], Measured | None]:
+    """How often the class is right, or with `folded` the kind, over pictures of one kind or of all."""
+
+    def measured(row: RowRuns, kind: str) -> Measured | None:
+        if row.kinds is None:
+            return None
+        judged = []
+        for said in row.trainings:
+            in_kinds = said.in_kinds(row.kinds)
+            chosen = in_kinds.known
+            if kind and in_kinds.targets is not None:
+                chosen = in_kinds.targets == row.kinds.names.index(kind)
+            judged.append((in_kinds if folded else said).only(np.flatnonzero(chosen)))
+        if not judged[0].ids:
+            return None
+        told = figures_over_groups(judged, ["accuracy"])["accuracy"]
+        return Measured(100 * told.value, 100 * told.low, 100 * told.high)
+
+    return measured
+
+
 def _mean_of(told: Sequence[Figure]) -> Measured | None:
     """In per cent; several trainings have no common interval here."""
     if not told:
@@ -142,7 +179,7 @@ class PaperFigure:
     title: str
     places: int
     measure: Callable[[RowRuns, str], Measured | None]
-    """Our value, from the runs of a row and the name of the paper's row."""
+    """Our value, from the runs of a row and the name of the paper's row, or of a kind (empty for all)."""
     of_class: bool = False
     """Whether its rows are classes."""
 
@@ -169,5 +206,7 @@ FIGURES: dict[str, PaperFigure] = {
     "cpu_ms": PaperFigure("ms a picture", 2, _cost(lambda cost: cost.median_ms)),
     "class_precision": PaperFigure("precision, %", 2, _of_class("precision"), of_class=True),
     "class_recall": PaperFigure("recall, %", 2, _of_class("recall"), of_class=True),
+    "right_in_kind": PaperFigure("class right, %", 2, _of_kind(folded=False)),
+    "kind_right": PaperFigure("kind right, %", 2, _of_kind(folded=True)),
     "class_f1": PaperFigure("F1, %", 2, _of_class("f1"), of_class=True),
 }

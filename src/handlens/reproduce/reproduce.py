@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from handlens.base import progress
 from handlens.base.choices import suggestion
 from handlens.base.errors import HandlensError
 from handlens.base.files import write_text
-from handlens.base.progress import say
 from handlens.compare_runs import costs_of
 from handlens.data.groups import GroupSpec
 from handlens.data.made import refuse_among_classes
 from handlens.data.samples import Samples
 from handlens.data.split import SplitSpec
-from handlens.evaluate.comparison import Comparison, Entry, compare
 from handlens.evaluate.cost import Cost, Session
 from handlens.explain.chosen import choose
 from handlens.explain.explain import explain
@@ -23,17 +22,20 @@ from handlens.explain.network import Trained
 from handlens.explain.spec import ExplainSpec
 from handlens.report.comparison import write_page
 from handlens.report.tables import Table
-from handlens.reproduce.further import Further, further_pages, refuse_unknown_column
+from handlens.reproduce.further import Further, further_pages
 from handlens.reproduce.gap import Gap, gap_of, in_common
+from handlens.reproduce.kinds import compared_kinds, kinds_table, settings_of_kinds
 from handlens.reproduce.measured import RowRuns
+from handlens.reproduce.notes import of_further_tasks, of_generated, of_the_limit
 from handlens.reproduce.page import PAGE, write_reproduced
 from handlens.reproduce.paper import Paper, ProtocolName, in_order
-from handlens.reproduce.protocols import AS_PAPER, HONEST, PROTOCOLS, WITHOUT, WORDS, Given, missing
-from handlens.reproduce.quick import GROUP, KIND, SITE, quick_samples
+from handlens.reproduce.protocols import AS_PAPER, HONEST, PROTOCOLS, WORDS, Given, missing
+from handlens.reproduce.quick import GROUP, SITE, quick_samples
 from handlens.reproduce.tables import Compared, as_csv, compared, gaps_table, legend, own_rows, table_of
 from handlens.study.cells import cells_of, named_cells
 from handlens.study.effects import effects_of
 from handlens.study.folder import StudyFolder
+from handlens.study.sites import refuse_no_sites
 from handlens.study.spec import StudySpec
 from handlens.study.study import Reading, Study, run_study
 from handlens.study.table import reasons_of, rows_of
@@ -71,6 +73,7 @@ class Reproduced:
     folder: Path
     studies: Mapping[ProtocolName, Study]
     figures: tuple[Compared, ...]
+    """Those of the paper's tables, and of the kinds that its classes fall under."""
     gaps: tuple[Gap, ...]
     """Of each row; none where only one protocol was run."""
     effects: Table | None
@@ -81,8 +84,10 @@ class Reproduced:
 
     @property
     def tables(self) -> list[Table]:
-        """The paper's tables, the leakage gap, and the effects."""
+        """The paper's tables, those of kinds, the leakage gap, and the effects."""
         told = [table_of(self.paper, name, self.figures) for name in self.paper.spec.tables]
+        kinds = kinds_table(self.figures)
+        told += [kinds] if kinds.rows else []
         told += [gaps_table(self.gaps)] if self.gaps else []
         return told + ([self.effects] if self.effects else [])
 
@@ -122,18 +127,22 @@ def reproduce(
             asked = replace(asked, site_column=asked.site_column or SITE)
     refuse_among_classes(out, samples)
     if asked.site_column:
-        refuse_unknown_column(samples, asked.site_column)
+        refuse_no_sites(samples, asked.site_column)
     division = SplitSpec.parse({"ratios": paper.spec.ratios}, "The split")
     given = Given(samples, source, out, division, group)
     study, told = study_for(paper, samples, asked)
     notes += told
+    if paper.spec.kinds:
+        settings, told = settings_of_kinds(samples, asked.settings)
+        asked = replace(asked, settings=(*settings, *asked.settings))
+        notes += told
     studies: dict[ProtocolName, Study] = {}
     for protocol in paper.spec.protocols_among(asked.protocols):
         why = missing(protocol, given, paper.spec)
         if why:
             notes.append(why)
             continue
-        say(f"{paper.name}: {WORDS[protocol]}.")
+        progress.tell(f"{paper.name}: {WORDS[protocol]}.")
         pictures = PROTOCOLS[protocol](given, paper.spec)
         studies[protocol] = run_study(
             study,
@@ -141,7 +150,7 @@ def reproduce(
             out / protocol,
             on="here" if asked.processes == 1 else "processes",
             processes=asked.processes,
-            settings=settings_for(paper, pictures, asked, group if protocol != AS_PAPER else None),
+            settings=settings_for(paper, asked, group if protocol != AS_PAPER else None),
             command=asked.command,
         )
     if not studies:
@@ -221,11 +230,9 @@ def quicker(study: StudySpec, paper: Paper) -> tuple[StudySpec, list[str]]:
     return study.model_copy(update={"settings": {**study.settings, **weights}, **differing}), notes
 
 
-def settings_for(paper: Paper, samples: Samples, asked: Asked, group: GroupSpec | None) -> list[str]:
-    """What is laid over every recipe: what makes it quick, what the pictures have, and the user's own."""
+def settings_for(paper: Paper, asked: Asked, group: GroupSpec | None) -> list[str]:
+    """What is laid over every recipe: what makes it quick, what pictures came from, and the user's own."""
     settings = list(paper.spec.quick) if asked.quick else []
-    if paper.spec.kinds and KIND in samples.table.columns:
-        settings.append(f"data.kind_column={KIND}")
     # Expanded pictures carry their groups in their manifest.
     if group is not None and paper.spec.expand is None:
         values = group.model_dump(exclude_none=True)
@@ -264,8 +271,14 @@ def tell(
         rows[protocol] = {group.name: RowRuns(group.name, group, costs.get(group.name)) for group in groups}
     figures = compared(paper, rows)
     gaps = gaps_of(rows)
-    told += [*_of_the_limit(paper, costs), *_of_generated(rows), *legend(list(studies))]
+    told += [
+        *of_the_limit(paper, costs),
+        *of_generated(rows),
+        *of_further_tasks(rows),
+        *legend(list(studies)),
+    ]
     told += own_rows(paper, [each.cell for each in figures])
+    figures += compared_kinds(paper, rows)
     if paper.spec.heat_per_class and rows:
         pages += _grid(paper, next(iter(rows.values())), asked, open_run)
     pages += further
@@ -312,37 +325,6 @@ def _effects(studies: Mapping[ProtocolName, Study]) -> Table | None:
         title = f"What the parts are worth ({WORDS[protocol]})"
         return Table(title, columns, tuple(each.words for each in told.effects))
     return None
-
-
-def _of_the_limit(paper: Paper, costs: Mapping[str, Cost]) -> list[str]:
-    """Which networks are too slow, where the paper names a limit."""
-    limit = paper.spec.most_ms
-    timed = {name: cost.median_ms for name, cost in costs.items() if cost.median_ms is not None}
-    if limit is None or not timed:
-        return []
-    slow = [name for name, median in timed.items() if median > limit]
-    if not slow:
-        return [
-            f"No network takes more than {limit:g} ms a picture on this processor, of those that were timed."
-        ]
-    return [f"Slower than {limit:g} ms a picture on this processor: {', '.join(slow)}."]
-
-
-def _of_generated(rows: Mapping[ProtocolName, Mapping[str, RowRuns]]) -> list[str]:
-    """What generated pictures in training are worth, on the same test pictures."""
-    told = []
-    for name, plain in rows.get(WITHOUT, {}).items():
-        more = rows.get(HONEST, {}).get(name)
-        if more is None:
-            continue
-        entries = [Entry("without", plain.trainings), Entry("with", more.trainings)]
-        found: Comparison = compare(entries, also=(), common=True)
-        difference = found.row("with").difference
-        assert difference is not None
-        value, low, high = (100 * each for each in (difference.value, difference.low, difference.high))
-        words = f"{value:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "\N{MINUS SIGN}")
-        told.append(f"Generated pictures in training, {name}: {words}.")
-    return told
 
 
 def _grid(

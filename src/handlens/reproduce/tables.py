@@ -70,7 +70,10 @@ def table_of(paper: Paper, table: str, told: Sequence[Compared]) -> Table:
         ours = [
             (
                 f"ours, {protocol}",
-                *(_words(name, of_row[name].ours[protocol] if name in of_row else None) for name in figures),
+                *(
+                    words_of(name, of_row[name].ours[protocol] if name in of_row else None)
+                    for name in figures
+                ),
             )
             for protocol in first.ours
         ]
@@ -98,11 +101,11 @@ def known_table(paper: Paper, table: str) -> Table:
             Measured(cell.ours, cell.low, cell.high) if (cell := of_row[name]).ours is not None else None
             for name in figures
         ]
-        ours = [("ours, honest", *map(_words, figures, honest))]
+        ours = [("ours, honest", *map(words_of, figures, honest))]
         leaking = [of_row[name].ours_paper_protocol for name in figures]
         if any(value is not None for value in leaking):
             told = [None if value is None else Measured(value) for value in leaking]
-            ours.append(("ours, paper", *map(_words, figures, told)))
+            ours.append(("ours, paper", *map(words_of, figures, told)))
             ours.append(("leakage gap", *(_known_gap(of_row[name]) for name in figures)))
         lines += _lines(row, None if paper.is_own(next(iter(of_row.values())).run) else theirs, ours)
     return Table(
@@ -141,7 +144,8 @@ def own_rows(paper: Paper, cells: Sequence[Cell]) -> list[str]:
     return [f"Rows of ours, which the paper does not have: {'; '.join(names)}."] if names else []
 
 
-def _words(figure: str, value: Measured | None) -> str:
+def words_of(figure: str, value: Measured | None) -> str:
+    """A figure of ours as it stands in a table, with its interval."""
     if value is None:
         return NOT_MEASURED
     words = FIGURES[figure].words
@@ -190,4 +194,4 @@ def as_csv(told: Sequence[Compared]) -> str:
 
 def legend(protocols: Sequence[ProtocolName]) -> list[str]:
     """What the lines of ours are."""
-    return [f"ours, {name}: {WORDS[name]}" for name in protocols]
+    return [f"“ours, {name}”: {WORDS[name]}." for name in protocols]
