@@ -5,6 +5,7 @@ person gives one name. Runs on the folds of one division are put together first:
 each those that it did not learn from.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,15 +52,30 @@ class Group:
 
     def entry(self, side: str) -> Entry:
         """The judgments of each training; those of its folds are put together."""
-        by_training: dict[str, list[Predictions]] = {}
-        for run in self.runs:
-            said = Predictions.read(run.predictions_path(side))
-            by_training.setdefault(_training_of(run), []).append(said)
-        trainings = tuple(joined(folds, self.name) for folds in by_training.values())
+        trainings = tuple(
+            joined([Predictions.read(run.predictions_path(side)) for run in folds], self.name)
+            for folds in self.by_training.values()
+        )
         return Entry(self.name, trainings, notes=tuple(self._notes()))
 
+    @cached_property
+    def by_training(self) -> dict[str, list[RunFolder]]:
+        """The folds of each training; where a run is no fold, itself.
+
+        A run with the seeds of one before it is that training again, and tells nothing of what others change.
+        """
+        found: dict[str, list[RunFolder]] = {}
+        for run in self.runs:
+            folds = found.setdefault(_training_of(run), [])
+            if not folds or _is_fold(run):
+                folds.append(run)
+        return found
+
     def _notes(self) -> Iterator[str]:
-        """What makes its figures too good."""
+        """What the reader has to know of it: what makes its figures too good, and which runs tell nothing."""
+        again = len(self.runs) - sum(map(len, self.by_training.values()))
+        if again:
+            yield f"{count(again, 'run')} left out, of the same seeds as one before"
         yield from sorted({mark for each in self.provenances for mark in each.data.marks})
         copied = {
             copy.id
@@ -208,16 +224,19 @@ def _kind_of(run: RunFolder) -> str:
     recipe = run.read_recipe()
     data = Provenance.parse(run.read_provenance(), str(run.provenance_path)).data
     # Each fold is another split of the same pictures.
-    of_fold = _at(recipe, ("split", "folds")) is not None
-    return digest(write_yaml(_without_seeds(recipe)), data.digest, "" if of_fold else data.split_digest)
+    return digest(write_yaml(_without_seeds(recipe)), data.digest, "" if _is_fold(run) else data.split_digest)
 
 
 def _training_of(run: RunFolder) -> str:
-    """What the folds of one training have in common: its seeds."""
+    """What the folds of one training have in common, its seeds; of a run that is no fold, all that it is."""
     recipe = run.read_recipe()
-    if _at(recipe, ("split", "folds")) is None:
-        return str(run.path)
-    return "/".join(str(_at(recipe, key)) for key in SEEDS if key != ("split", "fold"))
+    seeds = "/".join(str(_at(recipe, key)) for key in SEEDS if key != ("split", "fold"))
+    return seeds if _is_fold(run) else f"{_kind_of(run)}/{seeds}"
+
+
+def _is_fold(run: RunFolder) -> bool:
+    """Whether it judged one part of a division into folds."""
+    return _at(run.read_recipe(), ("split", "folds")) is not None
 
 
 def _without_seeds(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,8 +253,10 @@ def _at(recipe: Mapping[str, Any], key: tuple[str, str]) -> Any:
 def _name_of(runs: Sequence[RunFolder]) -> str:
     """The run's own name, or what the names of several begin with."""
     names = [run.name for run in runs]
-    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    shared = "".join(letters[0] for letters in alike).rstrip("-_. 0123456789")
+    # A number is one sign: resnet50-10 and resnet50-11 begin with resnet50.
+    signs = [re.findall(r"\d+|\D", name) for name in names]
+    alike = takewhile(lambda each: len(set(each)) == 1, zip(*signs, strict=False))
+    shared = "".join(each[0] for each in alike).rstrip("-_. ")
     return shared if len(names) > 1 and shared else names[0]
 
 

@@ -22,7 +22,7 @@ from handlens.data.samples import Samples
 from handlens.data.sides import Rows, Sides
 from handlens.data.split import SplitReport
 from handlens.data.tasks import columns_of_tasks
-from handlens.evaluate.compare import Compared, accuracy_difference
+from handlens.evaluate.beside import Compared, accuracy_difference
 from handlens.evaluate.leaked import leaked
 from handlens.evaluate.predict import judge_rows, judge_shots, predictions_of
 from handlens.evaluate.predictions import Predictions

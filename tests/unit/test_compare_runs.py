@@ -75,6 +75,32 @@ def test_runs_that_differ_in_seeds_alone_are_one_row(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("names", "row"),
+    [
+        (("resnet50-1", "resnet50-2"), "resnet50"),
+        (("resnet50-10", "resnet50-11"), "resnet50"),
+        (("resnet50", "resnet50-2"), "resnet50"),
+        (("run10", "run11"), "run"),
+        (("plain-a", "plain-b"), "plain"),
+        (("1", "2"), "1"),
+    ],
+)
+def test_a_row_of_several_runs_has_the_name_that_they_share(names, row, tmp_path: Path) -> None:
+    paths = [make(tmp_path / name, seed_of(at)).path for at, name in enumerate(names)]
+    assert rows(*paths) == {row: list(names)}
+
+
+def test_the_same_seed_again_is_no_further_training(tmp_path: Path) -> None:
+    paths = [make(tmp_path / f"plain-{at}", seed_of(at % 2), seed=at % 2).path for at in range(3)]
+    other = make(tmp_path / "other", {"train": {"epochs": 3}}, seed=9).path
+    told = compare_runs(groups_of(map(str, [*paths, paths[0], other])), timed=False).comparison
+    without = compare_runs(groups_of(map(str, [*paths[:2], other])), timed=False).comparison
+    assert told.row("plain").notes == ("2 runs left out, of the same seeds as one before",)
+    assert told.row("plain").num_trainings == 2
+    assert told.row("other") == without.row("other")
+
+
 def test_folders_of_one_name_are_told_by_their_place(tmp_path: Path) -> None:
     one = make(tmp_path / "x" / "run").path
     other = make(tmp_path / "y=z" / "run", {"train": {"epochs": 3}}).path

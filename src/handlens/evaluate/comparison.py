@@ -17,12 +17,20 @@ from handlens.base.choices import look_up
 from handlens.base.errors import HandlensError
 from handlens.base.parallel import in_order
 from handlens.base.spec import Spec
-from handlens.evaluate.intervals import MISSED, Basis, Grouping, spreads
+from handlens.evaluate.intervals import MISSED, Basis, Grouping, as_figure, spreads
 from handlens.evaluate.judged_alike import agreed, same_pictures
 from handlens.evaluate.metrics import METRICS, Judged, Values, Weights
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Figure
-from handlens.evaluate.significance import TEST, Gap, Repeated, gap, holm, interval_of, missed_by_one
+from handlens.evaluate.significance import (
+    TEST,
+    PairedDifference,
+    Repeated,
+    difference,
+    holm,
+    interval_of,
+    missed_by_one,
+)
 
 LOWER_IS_BETTER = ("log_loss", "mse", "ece")
 """The figures that are errors."""
@@ -164,9 +172,13 @@ def compare(
     judged, notes = same_pictures({entry.name: entry.trainings for entry in there}, common)
     judged, regrouped = agreed(judged)
     some = judged[there[0].name][0]
-    wanted = [name for name in wanted if len(some.classes) > METRICS[name].more_than]
+    wanted = _told_by(some, wanted)
     if figure not in wanted:
-        raise HandlensError(f"{figure} says nothing of {len(some.classes)} classes. Choose another figure.")
+        occurring = len(np.unique(_truth_beside(some).targets))
+        raise HandlensError(
+            f"{figure} says nothing of {len(some.classes)} classes of which {occurring} occur here. "
+            "Choose another figure."
+        )
     table = JudgedRows(list(judged.values()), wanted, Grouping.of(some.groups))
     measured = table.measured(seed)
     main, lower = [row[figure] for row in measured], figure in LOWER_IS_BETTER
@@ -179,7 +191,7 @@ def compare(
         made[entry.name] = Row(
             name=entry.name,
             standing=apart.standing(at, lower),
-            leads=apart.leads(at),
+            leads=apart.leads(at, lower),
             figures={name: _figure(measured[at][name], table.basis(name)) for name in wanted},
             by_training={name: tuple(measured[at][name].values.tolist()) for name in wanted},
             difference=apart.difference(at),
@@ -200,6 +212,13 @@ def compare(
         test=TEST,
         notes=(*notes, *regrouped),
     )
+
+
+def _told_by(some: Predictions, figures: Sequence[str]) -> list[str]:
+    """The figures that say something of these classes and of these pictures."""
+    enough = [name for name in figures if len(some.classes) > METRICS[name].more_than]
+    weighed = _truth_beside(some).weighed()
+    return [name for name in enough if np.isfinite(METRICS[name].compute(weighed)).all()]
 
 
 def _failed(entry: Entry) -> Row:
@@ -274,7 +293,7 @@ class JudgedRows:
 class _Apart:
     """Which rows may be told apart."""
 
-    gaps: Mapping[tuple[int, int], Gap]
+    differences: Mapping[tuple[int, int], PairedDifference]
     """Of each pair, the later row less the earlier one."""
     reference: int
     best: int
@@ -291,13 +310,15 @@ class _Apart:
     ) -> "_Apart":
         """Look at the differences of the reference, or at all where the best row is the reference."""
         pairs = [(own, other) for other, own in combinations(range(len(rows)), 2)]
-        gaps = {(own, other): gap(rows[own], rows[other], basis) for own, other in pairs}
-        among_all = _holm_of(gaps, pairs)
+        differences = {(own, other): difference(rows[own], rows[other], basis) for own, other in pairs}
+        among_all = _holm_of(differences, pairs)
         if to_best:
             # Which row is the best these same figures chose, so every pair has been looked at.
-            return cls(gaps, reference, best, among_all, among_all, missed_by_one(rows, gaps, seed))
-        corrected = _holm_of(gaps, [pair for pair in pairs if reference in pair])
-        return cls(gaps, reference, best, corrected, among_all, MISSED)
+            return cls(
+                differences, reference, best, among_all, among_all, missed_by_one(rows, differences, seed)
+            )
+        corrected = _holm_of(differences, [pair for pair in pairs if reference in pair])
+        return cls(differences, reference, best, corrected, among_all, MISSED)
 
     def standing(self, at: int, lower_is_better: bool) -> Standing:
         """What may be said of a row beside the reference."""
@@ -315,17 +336,17 @@ class _Apart:
             looked_at, missed = self.among_all, MISSED
         if at == other or not self._clear(at, other, looked_at, missed):
             return False
-        return (self._gap(at, other).value < 0) == lower_is_better
+        return (self._between(at, other).value < 0) == lower_is_better
 
-    def leads(self, at: int) -> bool:
+    def leads(self, at: int, lower_is_better: bool) -> bool:
         """Whether a row is the best one, or cannot be told from it."""
-        return at == self.best or not self._clear(at, self.best, self.among_all, MISSED)
+        return not self.beats(self.best, at, lower_is_better)
 
     def difference(self, at: int) -> Difference | None:
         """A row's difference to the reference; none of the reference itself."""
         if at == self.reference:
             return None
-        found = self._gap(at, self.reference)
+        found = self._between(at, self.reference)
         within = found.interval(self.missed)
         method = within.method + (", wide enough for every pair at once" if self.missed < MISSED else "")
         return Difference(
@@ -337,12 +358,12 @@ class _Apart:
             p_corrected=self.corrected[_pair(at, self.reference)],
         )
 
-    def _gap(self, own: int, other: int) -> Gap:
-        found = self.gaps[_pair(own, other)]
+    def _between(self, own: int, other: int) -> PairedDifference:
+        found = self.differences[_pair(own, other)]
         return found if own > other else replace(found, value=-found.value)
 
     def _clear(self, own: int, other: int, corrected: Mapping[tuple[int, int], float], missed: float) -> bool:
-        within = self._gap(own, other).interval(missed)
+        within = self._between(own, other).interval(missed)
         return corrected[_pair(own, other)] <= MISSED and not within.low <= 0 <= within.high
 
 
@@ -351,9 +372,9 @@ def _pair(own: int, other: int) -> tuple[int, int]:
 
 
 def _holm_of(
-    gaps: Mapping[tuple[int, int], Gap], pairs: Sequence[tuple[int, int]]
+    differences: Mapping[tuple[int, int], PairedDifference], pairs: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], float]:
-    return dict(zip(pairs, holm([gaps[pair].p for pair in pairs]), strict=True))
+    return dict(zip(pairs, holm([differences[pair].p for pair in pairs]), strict=True))
 
 
 def _truth_beside(said: Predictions) -> Judged:
@@ -362,15 +383,7 @@ def _truth_beside(said: Predictions) -> Judged:
 
 
 def _figure(row: Repeated, basis: Basis) -> Figure:
-    found = interval_of(row, basis)
-    return Figure(
-        value=row.value,
-        low=found.low,
-        high=found.high,
-        method=found.method,
-        n=basis.n,
-        n_groups=basis.n_groups,
-    )
+    return as_figure(row.value, interval_of(row, basis), basis)
 
 
 def _confusion(trainings: Sequence[Predictions]) -> tuple[tuple[int, ...], ...]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlens.evaluate.metrics import Values
+from handlens.evaluate.results import Figure
 
 RESAMPLES = 2000
 """Times that the groups are drawn again."""
@@ -135,10 +136,8 @@ def spreads(
 def interval(value: float, spread: Spread, basis: Basis) -> Interval:
     """The 95 % interval of a figure."""
     highest = basis.highest
-    if basis.n == 0:
-        return Interval(0.0, highest, "no pictures: unknown")
-    if basis.n_groups == 1:
-        return Interval(0.0, highest, "one group: unknown")
+    if why := unknown(spread, basis):
+        return Interval(0.0, highest, why)
     if min(value, highest - value) <= _AT_EDGE * highest:
         return _at_edge(value, basis)
     drawn = spread.drawn[np.isfinite(spread.drawn)]
@@ -158,10 +157,26 @@ def interval(value: float, spread: Spread, basis: Basis) -> Interval:
     return Interval(low * highest, high * highest, method)
 
 
+def as_figure(value: float, found: Interval, basis: Basis) -> Figure:
+    """A figure as it is kept: with its interval, and with what it rests on."""
+    return Figure(
+        value=value, low=found.low, high=found.high, method=found.method, n=basis.n, n_groups=basis.n_groups
+    )
+
+
+def unknown(spread: Spread, basis: Basis) -> str:
+    """Why these pictures do not tell how sure a figure is; empty where they do."""
+    if basis.n_groups <= 1:
+        return f"{'one group' if basis.n_groups else 'no pictures'}: unknown"
+    if not np.isfinite(spread.left_out).any():
+        return "each group is needed to tell the figure at all: unknown"
+    return ""
+
+
 def difference_interval(value: float, spread: Spread, basis: Basis) -> Interval:
     """The 95 % interval of a difference between two shares of the same pictures, which lies in -1 to 1."""
-    if basis.n_groups <= 1:
-        return Interval(-1.0, 1.0, f"{'one group' if basis.n_groups else 'no pictures'}: unknown")
+    if why := unknown(spread, basis):
+        return Interval(-1.0, 1.0, why)
     if float(np.ptp(spread.left_out)) <= _AT_EDGE:
         # Every group shows the same difference. Clopper and Pearson's bound (1934) for groups that show
         # another one, which may be anything.

@@ -27,6 +27,7 @@ from handlens.evaluate.intervals import (
     degrees_of_freedom,
     interval,
     student,
+    unknown,
 )
 from handlens.evaluate.metrics import Values
 
@@ -86,7 +87,7 @@ def seeds_of(*rows: Repeated) -> Seeds:
 
 
 @dataclass(frozen=True)
-class Gap:
+class PairedDifference:
     """The difference between two rows: its value, and what its interval and its test follow from."""
 
     value: float
@@ -123,7 +124,7 @@ class Gap:
         return Interval(low, high, self.method)
 
 
-def gap(own: Repeated, other: Repeated, basis: Basis) -> Gap:
+def difference(own: Repeated, other: Repeated, basis: Basis) -> PairedDifference:
     """The figure of one row less that of another, paired by their pictures."""
     spread = Spread(
         own.spread.drawn - other.spread.drawn,
@@ -131,21 +132,24 @@ def gap(own: Repeated, other: Repeated, basis: Basis) -> Gap:
     )
     by_seeds = 1 / len(own.values) + 1 / len(other.values)
     words = f"{len(own.values)} and {len(other.values)} trainings"
-    return gap_of(own.value - other.value, spread, seeds_of(own, other), by_seeds, basis, words)
+    return difference_from(own.value - other.value, spread, seeds_of(own, other), by_seeds, basis, words)
 
 
-def gap_of(value: float, spread: Spread, seeds: Seeds, by_seeds: float, basis: Basis, trainings: str) -> Gap:
+def difference_from(
+    value: float, spread: Spread, seeds: Seeds, by_seeds: float, basis: Basis, trainings: str
+) -> PairedDifference:
     """A difference, from what other pictures and other seeds change in it.
 
     Seeds add `by_seeds` times the variance of a single training; `trainings` says of how many it comes.
     """
     groups, highest = basis.n_groups, basis.highest
-    if groups <= 1:
-        return Gap(value, 0.0, 0.0, highest, f"{'one group' if groups else 'no pictures'}: unknown")
+    if why := unknown(spread, basis):
+        return PairedDifference(value, 0.0, 0.0, highest, why)
     flat = float(np.ptp(spread.left_out[np.isfinite(spread.left_out)])) <= _SAME * highest
-    if flat and seeds.variance <= (_SAME * highest) ** 2:
+    # Trainings may lie apart and still add nothing, as where two rows are the same trainings.
+    if flat and seeds.beyond <= (_SAME * highest) ** 2:
         method = f"exact bound for {basis.worth} groups without exception"
-        return Gap(value, 0.0, basis.worth, highest, method)
+        return PairedDifference(value, 0.0, basis.worth, highest, method)
     # Drawing from G groups varies by (G - 1)/G too little.
     by_groups = float(np.nanvar(spread.drawn)) * groups / (groups - 1)
     variance = by_groups + seeds.beyond * by_seeds
@@ -158,7 +162,7 @@ def gap_of(value: float, spread: Spread, seeds: Seeds, by_seeds: float, basis: B
     method = f"paired bootstrap over {groups} groups, {RESAMPLES} resamples"
     if seeds.degrees:
         method += f", and {trainings}"
-    return Gap(value, sqrt(variance), degrees, highest, method)
+    return PairedDifference(value, sqrt(variance), degrees, highest, method)
 
 
 def interval_of(row: Repeated, basis: Basis) -> Interval:
@@ -195,7 +199,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def missed_by_one(rows: Sequence[Repeated], gaps: Mapping[tuple[int, int], Gap], seed: int = 0) -> float:
+def missed_by_one(
+    rows: Sequence[Repeated], differences: Mapping[tuple[int, int], PairedDifference], seed: int = 0
+) -> float:
     """How often each interval of a pair may miss so that all of them together miss one time in twenty.
 
     It is for differences to the row that came out best: which row that is, the same pictures decided, so all
@@ -209,7 +215,7 @@ def missed_by_one(rows: Sequence[Repeated], gaps: Mapping[tuple[int, int], Gap],
         by_seeds = sqrt(seeds_of(*rows).beyond / len(row.values))
         strays.append(np.nan_to_num(own) + by_seeds * generator.normal(size=own.shape))
     furthest = np.zeros_like(strays[0])
-    for (first, second), each in gaps.items():
+    for (first, second), each in differences.items():
         if each.deviation > 0:
             furthest = np.maximum(furthest, np.abs(strays[first] - strays[second]) / each.deviation)
     bound = float(np.quantile(furthest, 1 - MISSED))

@@ -9,7 +9,7 @@ from handlens.base.errors import HandlensError
 from handlens.base.parallel import in_order
 from handlens.data.kinds import Kinds
 from handlens.evaluate.calibration import apply_temperature, fit_temperature, reliability
-from handlens.evaluate.intervals import Basis, Grouping, Spread, interval, spreads
+from handlens.evaluate.intervals import Basis, Grouping, Spread, as_figure, interval, spreads
 from handlens.evaluate.metrics import (
     METRICS,
     Judged,
@@ -186,15 +186,7 @@ def _truth_beside(labelled: Predictions) -> Judged:
 def _figure(value: float, spread: Spread, basis: Basis) -> Figure:
     # A share of nothing is 0, as in the macro figures; its interval says that it is not known.
     value = 0.0 if np.isnan(value) else value
-    found = interval(value, spread, basis)
-    return Figure(
-        value=value,
-        low=found.low,
-        high=found.high,
-        method=found.method,
-        n=basis.n,
-        n_groups=basis.n_groups,
-    )
+    return as_figure(value, interval(value, spread, basis), basis)
 
 
 @dataclass(frozen=True, eq=False)

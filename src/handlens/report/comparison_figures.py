@@ -169,8 +169,8 @@ def front(priced: Sequence[Priced], lower_is_better: bool) -> list[Priced]:
 def draw_front(priced: Sequence[Priced], figure: str, lower_is_better: bool, cost: str) -> bytes:
     """The figure against what it costs, with the front; rows by their numbers in the table."""
     scale = 100 if is_share(figure) else 1
-    drawing = Drawing(400, 284)
-    left, right, top, bottom = 50.0, 388.0, 34.0, 240.0
+    drawing = Drawing(400, 300)
+    left, right, top, bottom = 50.0, 388.0, 50.0, 256.0
     costs = [each.cost for each in priced]
     # Over more than a factor of ten the cheap rows would all lie on the axis.
     wide = min(costs) > 0 and max(costs) > 10 * min(costs)
@@ -188,17 +188,19 @@ def draw_front(priced: Sequence[Priced], figure: str, lower_is_better: bool, cos
     line = Pen(GREEN, width=1.6, mark="diamond", mark_size=8)
     drawing.line([*steps, (right, steps[-1][1])], line)
     other = Pen(BLUE, mark="circle", mark_size=6)
+    bar = Pen(GREEN, width=1.4, opacity=0.5)
     told: list[tuple[float, float]] = []
     for each in priced:
         pen = line if each in best else other
         at, value = x(along(each.cost)), y(scale * each.value)
         ends = [(at, y(scale * each.low)), (at, y(scale * each.high))]
-        drawing.line(ends, Pen(pen.colour, width=1, opacity=0.45))
+        drawing.line(ends, replace(bar, colour=pen.colour))
         drawing.mark((at, value), pen)
         told.append(_free_place((at, value), told))
         drawing.text(str(each.number), told[-1], size=8.5, bold=each in best)
-    marks = {"nothing is both cheaper and better": line}
-    drawing.legend(marks | ({"others": other} if len(best) < len(priced) else {}), (left, 12))
+    drawing.legend({"Pareto front: nothing is both cheaper and better": line}, (left, 12))
+    beside = {"other rows": replace(other, width=0)} if len(best) < len(priced) else {}
+    drawing.legend(beside | {"95 % interval": bar}, (left, 28))
     drawing.text(cost, ((left + right) / 2, drawing.height - 10), anchor="middle")
     words = f"{title_of(figure)}{', %' if scale == 100 else ''}"
     drawing.text(words, (10, (top + bottom) / 2), anchor="middle", turned=True)

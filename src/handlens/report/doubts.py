@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from handlens.data.derived import PAPER_PROTOCOL
 from handlens.data.leak import ALLOWED_LEAK
-from handlens.evaluate.compare import Compared
+from handlens.evaluate.beside import Compared
 from handlens.evaluate.leaked import Leaked
 from handlens.evaluate.results import ClassResult, Metrics, SideResult, judged_side
 from handlens.provenance import Provenance

@@ -13,7 +13,7 @@ from PIL import Image
 from handlens.base.files import write_text
 from handlens.base.spec import write_yaml
 from handlens.data.samples import SIDES, Samples
-from handlens.evaluate.compare import Compared
+from handlens.evaluate.beside import Compared
 from handlens.evaluate.leaked import Leaked
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Metrics, SideResult, judged_side

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from handlens.evaluate.compare import Compared
+from handlens.evaluate.beside import Compared
 from handlens.evaluate.results import Figure, Metrics
 from handlens.provenance import Provenance
 from handlens.report.words import points, points_interval

@@ -11,7 +11,7 @@ from handlens.base.spec import Spec
 from handlens.evaluate.results import Figure
 from handlens.evaluate.significance import Repeated, holm
 from handlens.report.words import count, percent
-from handlens.study.hits import HitFigure, Said, Standing, Truth, paired_gap, standing_of
+from handlens.study.hits import HitFigure, Said, Standing, Truth, difference_by_training, standing_of
 
 HALF, ALL = "half", "all"
 HARDLY = 0.01
@@ -124,11 +124,13 @@ def measured(
     found = dict(zip(said, truth.measured(list(said.values())), strict=True))
     first, names = methods[0], [step.name for step in steps]
     others = [row for row in said if row[0] != first]
-    gaps = {row: paired_gap(found[row], found[first, row[1]], truth.basis) for row in others}
-    corrected = dict(zip(others, holm([gap.p for gap in gaps.values()]), strict=True))
+    differences = {
+        row: difference_by_training(found[row], found[first, row[1]], truth.basis) for row in others
+    }
+    corrected = dict(zip(others, holm([each.p for each in differences.values()]), strict=True))
 
     def point(row: tuple[str, str]) -> Point:
-        difference = truth.difference(gaps[row]) if row in gaps else None
+        difference = truth.difference(differences[row]) if row in differences else None
         return Point(
             method=row[0],
             step=row[1],
@@ -154,7 +156,7 @@ def measured(
 def _gain(
     found: Mapping[tuple[str, str], Repeated], truth: Truth, method: str, before: str, after: str
 ) -> Figure:
-    return truth.difference(paired_gap(found[method, after], found[method, before], truth.basis))
+    return truth.difference(difference_by_training(found[method, after], found[method, before], truth.basis))
 
 
 def answered(gain: Gain | None, steps: Mapping[str, Step], reached: float) -> tuple[Verdict, str]:

@@ -6,7 +6,7 @@ two-level factorial design calls so (Box, Hunter and Hunter 2005, "Statistics fo
 5.7). Rows that are missing take those out that they would be compared with.
 
 Both are differences of means over rows, each judged on the same pictures and under the same resamples, so
-that the intervals come from where those of two rows come from: `significance.gap`.
+that the intervals come from where those of two rows come from: `significance.difference`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from handlens.evaluate.comparison import JudgedRows
 from handlens.evaluate.intervals import MISSED, Basis, Grouping
 from handlens.evaluate.judged_alike import agreed, joined, same_pictures
 from handlens.evaluate.predictions import Predictions
-from handlens.evaluate.significance import Repeated, gap, holm
+from handlens.evaluate.significance import Repeated, difference, holm
 from handlens.study.study import Study
 from handlens.study.table import finished_trainings, rows_of
 
@@ -191,7 +191,7 @@ def effect(contrast: Contrast, measured: Mapping[Values, Repeated], basis: Basis
     # Of an interaction each side is a sum of two rows, and reaches twice as far.
     rows = 2 if contrast.interaction else 1
     more, less = (_mean(side, times=rows) for side in sides)
-    found = gap(more, less, replace(basis, highest=rows * basis.highest))
+    found = difference(more, less, replace(basis, highest=rows * basis.highest))
     within = found.interval()
     return Effect(
         of=contrast.of,

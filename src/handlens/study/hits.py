@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from handlens.evaluate.intervals import MISSED, Basis, Grouping, spreads
+from handlens.evaluate.intervals import MISSED, Basis, Grouping, as_figure, spreads
 from handlens.evaluate.metrics import Values, Weights
 from handlens.evaluate.results import Figure
-from handlens.evaluate.significance import Gap, Repeated, gap_of, interval_of, seeds_of
+from handlens.evaluate.significance import PairedDifference, Repeated, difference_from, interval_of, seeds_of
 
 HitFigure = Literal["accuracy", "balanced_accuracy"]
 
@@ -84,29 +84,25 @@ class Truth:
 
     def figure_of(self, row: Repeated) -> Figure:
         """A row's mean over its trainings with its interval."""
-        found = interval_of(row, self.basis)
-        return self._told(row.value, found.low, found.high, found.method)
+        return as_figure(row.value, interval_of(row, self.basis), self.basis)
 
-    def difference(self, gap: Gap) -> Figure:
+    def difference(self, apart: PairedDifference) -> Figure:
         """A difference with its interval."""
-        found = gap.interval()
-        return self._told(gap.value, found.low, found.high, found.method)
-
-    def _told(self, value: float, low: float, high: float, method: str) -> Figure:
-        basis = self.basis
-        return Figure(value=value, low=low, high=high, method=method, n=basis.n, n_groups=basis.n_groups)
+        return as_figure(apart.value, apart.interval(), self.basis)
 
 
-def paired_gap(own: Repeated, other: Repeated, basis: Basis) -> Gap:
+def difference_by_training(own: Repeated, other: Repeated, basis: Basis) -> PairedDifference:
     """One row less another, training by training: those at the same place belong together.
 
     They share their seed or the pictures that they began with, so it is the spread of their differences that
     tells what another draw would change, and not that of each row.
     """
-    return paired_gaps([own], other, basis)[0]
+    return differences_by_training([own], other, basis)[0]
 
 
-def paired_gaps(rows: Sequence[Repeated], other: Repeated, basis: Basis) -> list[Gap]:
+def differences_by_training(
+    rows: Sequence[Repeated], other: Repeated, basis: Basis
+) -> list[PairedDifference]:
     """Several rows less the same other one.
 
     What another training changes is pooled over them, for two trainings of a single row tell next to nothing
@@ -121,7 +117,7 @@ def paired_gaps(rows: Sequence[Repeated], other: Repeated, basis: Basis) -> list
     seeds = replace(pooled, degrees=pooled.degrees / (1 + (len(rows) - 1) / 4))
     times = len(other.values)
     words = f"{times} trainings of each"
-    return [gap_of(each.value, each.spread, seeds, 1 / times, basis, words) for each in apart]
+    return [difference_from(each.value, each.spread, seeds, 1 / times, basis, words) for each in apart]
 
 
 def standing_of(difference: Figure | None, p_corrected: float | None) -> Standing:

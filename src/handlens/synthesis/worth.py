@@ -8,7 +8,7 @@ import numpy as np
 from handlens.data.groups import GroupSpec
 from handlens.data.kinds import FOLDER_COLUMN
 from handlens.data.samples import Samples
-from handlens.evaluate.compare import figure_difference
+from handlens.evaluate.beside import figure_difference
 from handlens.evaluate.metrics import METRICS, Judged, Values, Weighed, f1_by_class
 from handlens.evaluate.predictions import Predictions
 from handlens.pipeline import run_recipe

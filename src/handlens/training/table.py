@@ -11,6 +11,8 @@ from handlens.training.mixing import blended_targets
 from handlens.training.store import RowStore
 
 JUDGED_AT_ONCE = 1024
+LEAST_DEVIATION = 0.01
+"""Of the median deviation: no feature is divided by less. Where pictures are few, some hardly change."""
 
 
 class FeatureTable:
@@ -47,7 +49,7 @@ class FeatureTable:
         return rows
 
     def mean_and_deviation(self, pictures: Rows) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of every feature over all views of these pictures."""
+        """Mean of every feature over all views of these pictures, and the deviation that it is divided by."""
         total = torch.zeros(self.width, dtype=torch.float64)
         squares = torch.zeros(self.width, dtype=torch.float64)
         for view in range(self.num_views):
@@ -58,8 +60,11 @@ class FeatureTable:
         count = len(pictures) * self.num_views
         mean = total / count
         deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        changes = deviation > 1e-6
+        # One that hardly changes here would be blown up, and a picture that moves it would drown the others.
+        least = LEAST_DEVIATION * deviation.where(changes, torch.nan).nanmedian()
         # A feature that never changes says nothing; dividing by its zero deviation must not shout.
-        return mean.float(), torch.where(deviation > 1e-6, deviation, 1.0).float()
+        return mean.float(), torch.where(changes, deviation.clamp(min=least), 1.0).float()
 
 
 def training_batches(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handlens.base.errors import HandlensError
-from handlens.evaluate.compare import figure_difference
+from handlens.evaluate.beside import figure_difference
 from handlens.evaluate.comparison import Comparison, Entry, compare
 from handlens.evaluate.judged_alike import joined
 from handlens.evaluate.metrics import METRICS, accuracy
@@ -128,6 +128,26 @@ def test_to_the_best_every_pair_counts() -> None:
     assert named is not None and wide is not None
     assert wide.high - wide.low > 1.15 * (named.high - named.low)
     assert wide.p_corrected >= named.p_corrected
+
+
+@pytest.mark.parametrize("number", [40, 44, 99])
+def test_a_row_that_ties_with_the_best_leads_with_it(number: int) -> None:
+    # Holm's last p values and the interval for all pairs at once need not agree.
+    entries = [entry(f"row {at}", 0.7 + 0.03 * at, seed=10 * number + at, num=300) for at in range(6)]
+    found = compare(entries, also=(), to="best")
+    assert any(row.standing == "tie" and row.difference.p_corrected <= 0.05 for row in found.rows[:5])
+    assert [row.leads for row in found.rows] == [row.standing != "worse" for row in found.rows]
+
+
+def test_a_figure_that_these_pictures_cannot_tell_is_left_out_or_refused() -> None:
+    def of_one_class(some: Entry) -> Entry:
+        (table,) = some.trainings
+        return replace(some, trainings=(replace(table, targets=np.zeros(120, np.int64)),))
+
+    rows = [of_one_class(entry("one", 0.8)), of_one_class(entry("other", 0.7, seed=1))]
+    assert set(compare(rows, also=("roc_auc", "f1_macro")).rows[0].figures) == {"accuracy", "f1_macro"}
+    with pytest.raises(HandlensError, match="roc_auc says nothing of 3 classes of which 1 occur"):
+        compare(rows, "roc_auc")
 
 
 def test_better_is_seldom_said_where_nothing_is() -> None:

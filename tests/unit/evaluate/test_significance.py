@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from handlens.evaluate.compare import accuracy_difference
+from handlens.evaluate.beside import accuracy_difference
 from handlens.evaluate.intervals import Basis, Grouping, Spread, interval, spreads
 from handlens.evaluate.predictions import Predictions
-from handlens.evaluate.significance import Gap, Repeated, gap, holm, interval_of, missed_by_one, seeds_of
+from handlens.evaluate.significance import (
+    PairedDifference,
+    Repeated,
+    difference,
+    holm,
+    interval_of,
+    missed_by_one,
+    seeds_of,
+)
 
 
 def repeated(correct, groups=None, seed: int = 0) -> Repeated:
@@ -36,7 +44,7 @@ def basis(num: int, groups=None, trials=None) -> Basis:
 def test_pictures_of_their_own_give_the_paired_t_test() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.random(400) < 0.85, rng.random(400) < 0.78
-    found = gap(repeated(one), repeated(other), basis(400))
+    found = difference(repeated(one), repeated(other), basis(400))
     classic = stats.ttest_rel(one.astype(float), other.astype(float))
     low, high = classic.confidence_interval()
     assert found.value == pytest.approx(one.mean() - other.mean())
@@ -48,9 +56,9 @@ def test_pictures_of_their_own_give_the_paired_t_test() -> None:
 def test_copies_of_a_picture_are_no_further_witnesses() -> None:
     rng = np.random.default_rng(2)
     one, other = rng.random(60) < 0.8, rng.random(60) < 0.6
-    alone = gap(repeated(one), repeated(other), basis(60))
+    alone = difference(repeated(one), repeated(other), basis(60))
     groups = np.repeat(np.arange(60), 8)
-    copies = gap(repeated(one[groups], groups), repeated(other[groups], groups), basis(480, groups))
+    copies = difference(repeated(one[groups], groups), repeated(other[groups], groups), basis(480, groups))
     assert (copies.value, copies.deviation, copies.p) == pytest.approx(
         (alone.value, alone.deviation, alone.p), rel=1e-5
     )
@@ -62,13 +70,13 @@ def test_copies_of_a_picture_are_no_further_witnesses() -> None:
 def test_the_test_and_the_interval_say_the_same() -> None:
     rng = np.random.default_rng(3)
     one, other = repeated(rng.random(80) < 0.9), repeated(rng.random(80) < 0.8)
-    found = gap(one, other, basis(80))
+    found = difference(one, other, basis(80))
     edge = found.interval(found.p)
     assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0, abs=1e-9)
-    flat = Gap(0.5, 0.0, 20, 1.0, "without exception")
+    flat = PairedDifference(0.5, 0.0, 20, 1.0, "without exception")
     edge = flat.interval(flat.p)
     assert edge.low == pytest.approx(0, abs=1e-9)
-    turned = gap(other, one, basis(80))
+    turned = difference(other, one, basis(80))
     assert (turned.value, turned.p) == pytest.approx((-found.value, found.p))
 
 
@@ -76,7 +84,7 @@ def test_the_test_and_the_interval_say_the_same() -> None:
 def test_without_exception_it_is_the_exact_bound(right, p) -> None:
     groups = np.arange(60) // 3
     one, other = (np.full(60, each, dtype=float) for each in right)
-    found = gap(repeated(one, groups), repeated(other, groups), basis(60, groups))
+    found = difference(repeated(one, groups), repeated(other, groups), basis(60, groups))
     ids = tuple(map(str, range(60)))
     names = tuple(f"group {group}" for group in groups)
     tables = [
@@ -92,8 +100,31 @@ def test_without_exception_it_is_the_exact_bound(right, p) -> None:
     assert found.p == pytest.approx(p)
 
 
+def test_the_same_trainings_twice_are_a_difference_of_none_in_every_group() -> None:
+    # Three trainings, wrong in other pictures each, that lie apart by less than chance on single pictures.
+    place = np.arange(120)
+    correct = [(place < first) | (place >= last) for first, last in ((0, 20), (20, 41), (41, 61))]
+    found = difference(repeated(correct), repeated(correct), basis(120))
+    within = found.interval()
+    exact = stats.binomtest(0, 120).proportion_ci(method="exact")
+    assert (within.low, within.high) == pytest.approx((-exact.high, exact.high))
+    assert (found.value, found.p) == (0, 1)
+
+
+def test_where_no_group_can_be_spared_nothing_is_known() -> None:
+    # Such as the area under a curve of two groups, each of a class of its own.
+    drawn = np.where(np.arange(8) % 2, 0.8, np.nan)
+    row = Repeated(np.array([0.8]), drawn[None], np.full((1, 2), np.nan))
+    other = Repeated(np.array([0.6]), drawn[None] - 0.2, np.full((1, 2), np.nan))
+    found = difference(row, other, basis(20, np.arange(20) % 2))
+    within = found.interval()
+    assert (found.p, within.low, within.high) == (1, -1, 1)
+    own = interval_of(row, basis(20, np.arange(20) % 2))
+    assert (own.low, own.high) == (0, 1)
+
+
 def test_one_group_tells_nothing() -> None:
-    found = gap(repeated([1, 1, 0], [0, 0, 0]), repeated([0, 1, 0], [0, 0, 0]), basis(3, [0, 0, 0]))
+    found = difference(repeated([1, 1, 0], [0, 0, 0]), repeated([0, 1, 0], [0, 0, 0]), basis(3, [0, 0, 0]))
     assert found.p == 1
     within = found.interval()
     assert (within.low, within.high, within.method) == (-1, 1, "one group: unknown")
@@ -161,7 +192,7 @@ def test_coverage_over_pictures_and_seeds(num_groups, size, seed_spread) -> None
             for gain in (0.05, 0.0)
         ]
         of_row = interval_of(rows[1], basis(len(groups), groups))
-        of_gap = gap(*rows, basis(len(groups), groups)).interval()
+        of_gap = difference(*rows, basis(len(groups), groups)).interval()
         covered += [of_row.low <= 0.75 <= of_row.high, of_gap.low <= 0.05 <= of_gap.high]
     # 95 % with the chance of 150 experiments (standard error 1.8 %).
     assert np.all((covered / experiments >= 0.9) & (covered / experiments <= 0.995)), covered / experiments
@@ -180,8 +211,10 @@ def test_intervals_of_all_pairs_are_wider_the_more_pairs_there_are() -> None:
 
     def missed(count: int) -> float:
         some = rows[:count]
-        gaps = {(a, b): gap(some[a], some[b], basis(200)) for a in range(count) for b in range(a)}
-        return missed_by_one(some, gaps)
+        differences = {
+            (a, b): difference(some[a], some[b], basis(200)) for a in range(count) for b in range(a)
+        }
+        return missed_by_one(some, differences)
 
     two, six = missed(2), missed(6)
     assert two == pytest.approx(0.05, abs=0.01)

@@ -7,7 +7,7 @@ from html import unescape
 import pytest
 
 from handlens import terminal
-from handlens.evaluate.compare import Compared
+from handlens.evaluate.beside import Compared
 from handlens.evaluate.results import Figure
 from handlens.report.html import transfer_in, verdict_of, write_report
 from handlens.report.transfer import outcome_of

@@ -15,7 +15,7 @@ from handlens.base.errors import HandlensError
 from handlens.cli.app import app
 from handlens.data.samples import Samples
 from handlens.data.sides import Shot, Sides
-from handlens.evaluate.compare import accuracy_difference
+from handlens.evaluate.beside import accuracy_difference
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Figure
 from handlens.recipe import Recipe
@@ -24,7 +24,7 @@ from handlens.study.curve import Pool, draw_curve
 from handlens.study.curve_page import table_of
 from handlens.study.curve_results import CurveSpec, Gain, Step, answered
 from handlens.study.fewshot import prototypes
-from handlens.study.hits import Truth, paired_gap
+from handlens.study.hits import Truth, difference_by_training
 from handlens.study.ledger import Ledger
 
 RECIPE = Recipe.parse({**TINY, "name": "tiny"}, "The recipe")
@@ -133,7 +133,7 @@ def test_accuracy_and_its_paired_difference_are_those_of_two_runs() -> None:
         for each in said
     ]
     wanted = accuracy_difference(*runs)
-    found = truth.difference(paired_gap(own, other, truth.basis))
+    found = truth.difference(difference_by_training(own, other, truth.basis))
     assert own.value == pytest.approx((said[0] == targets).mean())
     assert (found.value, found.low, found.high) == pytest.approx(
         (wanted.value, wanted.low, wanted.high), abs=2e-3
@@ -159,7 +159,9 @@ def test_more_draws_that_differ_widen_and_draws_that_agree_do_not() -> None:
     shaken = np.stack([np.where(rng.random(200) < share, 1 - base, base) for share in (0.0, 0.3, 0.0, 0.3)])
     zero = np.zeros((4, 200), np.int64)
     same, apart, none = truth.measured([steady, shaken, zero])
-    narrow, wide = (truth.difference(paired_gap(each, none, truth.basis)) for each in (same, apart))
+    narrow, wide = (
+        truth.difference(difference_by_training(each, none, truth.basis)) for each in (same, apart)
+    )
     assert wide.high - wide.low > narrow.high - narrow.low
 
 
@@ -275,6 +277,6 @@ def test_the_intervals_of_gains_hold() -> None:
         few, more = gains(rng, draws, (asked := clouds(rng, 30).reshape(-1, width)))
         truth = Truth(np.repeat(np.arange(classes), 30), tuple(map(str, range(len(asked)))))
         low, high = truth.measured([few, more])
-        within = truth.difference(paired_gap(high, low, truth.basis))
+        within = truth.difference(difference_by_training(high, low, truth.basis))
         held += within.low <= gain <= within.high
     assert 0.89 <= held / 120 <= 0.99

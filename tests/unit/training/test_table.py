@@ -7,7 +7,7 @@ import torch
 from handlens.evaluate.predict import judge_rows
 from handlens.models.heads import Head, HeadSpec
 from handlens.training import table as table_module
-from handlens.training.table import blended, judging_batches, training_batches
+from handlens.training.table import LEAST_DEVIATION, blended, judging_batches, training_batches
 
 GENERATOR = np.random.default_rng(0)
 VIEWS = GENERATOR.normal(3, 2, (3, 20, 4)).astype(np.float32)
@@ -50,6 +50,21 @@ def test_features_that_hardly_change_are_not_blown_up(table_of):
     assert deviation.tolist()[:3] == [1, 1, 1]
     assert deviation[3].item() == pytest.approx(features[:, 3].astype(np.float64).std(), rel=1e-4)
     np.testing.assert_allclose(mean.numpy(), features.astype(np.float64).mean(0), rtol=1e-6)
+
+
+def test_a_feature_that_hardly_ever_changes_cannot_drown_the_others(table_of):
+    features = GENERATOR.normal(0, 1, (200, 100)).astype(np.float32)
+    features[:, 0] = 0.5 + GENERATOR.normal(0, 1e-4, 200)
+    features[:, 1] = np.arange(200) == 7
+    features[:, 2] = 0.25
+    _, deviation = table_of(features).mean_and_deviation(np.arange(200))
+    own = features.astype(np.float64).std(0)
+    usual = np.median(own[own > 0])
+    assert deviation[0].item() == pytest.approx(usual * LEAST_DEVIATION, rel=0.01)
+    # What changes in one picture of two hundred, but then as others do, is left, and so are the rest.
+    np.testing.assert_allclose(deviation[1:2].numpy(), own[1:2], rtol=1e-5)
+    assert deviation[2].item() == 1
+    np.testing.assert_allclose(deviation[3:].numpy(), own[3:], rtol=1e-5)
 
 
 @pytest.mark.parametrize("num_batches", [1, 4, 15])

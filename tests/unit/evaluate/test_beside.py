@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handlens.base.errors import HandlensError
-from handlens.evaluate.compare import accuracy_difference
+from handlens.evaluate.beside import accuracy_difference
 from handlens.evaluate.predictions import Predictions
 
 

@@ -1,4 +1,4 @@
-"""Two runs on the same pictures: how far apart they are, picture by picture."""
+"""A run beside another one on the same pictures: how far apart they are, picture by picture."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,15 @@ import numpy as np
 
 from handlens.base.errors import HandlensError
 from handlens.base.spec import Spec
-from handlens.evaluate.intervals import Basis, Grouping, difference_interval, spreads, student
+from handlens.evaluate.intervals import (
+    Basis,
+    Grouping,
+    Interval,
+    as_figure,
+    difference_interval,
+    spreads,
+    student,
+)
 from handlens.evaluate.metrics import Judged, Values, Weighed, Weights
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Figure
@@ -47,10 +55,7 @@ def accuracy_difference(own: Predictions, other: Predictions, seed: int = 0) -> 
     (spread,) = spreads(measure, grouping, np.random.default_rng(seed))
     basis = Basis(len(steps), grouping.count, grouping.count, trials=None)
     value = float(steps.mean())
-    found = difference_interval(value, spread, basis)
-    return Figure(
-        value=value, low=found.low, high=found.high, method=found.method, n=basis.n, n_groups=basis.n_groups
-    )
+    return as_figure(value, difference_interval(value, spread, basis), basis)
 
 
 def figure_difference(
@@ -90,7 +95,7 @@ def figure_difference(
         low = max(-1.0, value - float(np.hypot(value - low, by_seed)))
         high = min(1.0, value + float(np.hypot(high - value, by_seed)))
         method += f", and {len(own)} and {len(others)} trainings"
-    return Figure(value=value, low=low, high=high, method=method, n=basis.n, n_groups=basis.n_groups)
+    return as_figure(value, Interval(low, high, method), basis)
 
 
 def _in_order(predictions: Predictions, names: Sequence[str]) -> Predictions:
