@@ -29,12 +29,22 @@ def progress(what: str, total: int, unit: str = "pictures") -> Iterator[Advance]
 def say(message: str) -> None:
     """One line on standard error for the person who waits; nothing where nobody watches."""
     if _watched():
+        tell(message)
+
+
+def tell(message: str) -> None:
+    """One line on standard error, for logs too: of what takes hours, they show how far it is."""
+    if _speaks():
         sys.stderr.write(message + "\n")
 
 
 def _watched() -> bool:
+    return sys.stderr.isatty() and _speaks()
+
+
+def _speaks() -> bool:
     """Of several processes that train together, only the first one speaks."""
-    return sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _bar() -> "Progress":

@@ -1,5 +1,6 @@
 """What a network is made of, in figures: weights, size, arithmetic, and the shapes along the way."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,7 @@ def figures_of(spec: ModelSpec, widths: Sequence[int], side: int) -> tuple[Netwo
 
 def _measured(network: Network, height: int, width: int) -> tuple[int, tuple[StageShape, ...]]:
     """Additions and multiplications of one picture, and what each stage gives out."""
+    logging.getLogger("torch.utils.flop_counter").addFilter(_is_not_about_triton)
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -123,6 +125,11 @@ def _measured(network: Network, height: int, width: int) -> tuple[int, tuple[Sta
         for hook in hooks:
             hook.remove()
     return counter.get_total_flops(), tuple(shapes)
+
+
+def _is_not_about_triton(record: logging.LogRecord) -> bool:
+    """The counter warns that it cannot count triton's kernels; no network here has any."""
+    return "triton not found" not in record.getMessage()
 
 
 def modules_of(spec: ModelSpec) -> list[ModuleRow]:

@@ -238,6 +238,9 @@ def notes_of(sides: Sides, spec: CurveSpec, pool: Pool) -> list[str]:
         "has where it has less than the step asks for.",
         f"Intervals are over the groups of the test side and over {spec.draws} draws. All draws are from "
         "the same collection: another collection may lie somewhat beyond them.",
+        "The larger a step, the more pictures its draws have in common. At all, every draw is the same "
+        "pictures: there the interval tells what other test groups and another seed would change, not what "
+        "other pictures to learn from would.",
         "The recipe's head learns as the recipe says, without choosing between kinds of views, because a "
         "few pictures leave none to choose by.",
     ]

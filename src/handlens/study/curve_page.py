@@ -14,8 +14,6 @@ from handlens.study.curve_results import ALL, HALF, Curve, Point, Step
 from handlens.study.fewshot import WORDS
 from handlens.study.pages import TITLES, WIDTH, pens_of, signed
 
-STANDINGS = {"reference": "", "better": "better", "worse": "worse", "tie": "tie"}
-
 
 def write_page(curve: Curve, path: Path, command: str) -> None:
     """Write the page; it stands alone and opens anywhere."""
@@ -28,7 +26,6 @@ def write_page(curve: Curve, path: Path, command: str) -> None:
         basis=f"{count(curve.n, 'test picture')} from {count(curve.n_groups, 'group')}, "
         f"{len(curve.classes)} classes, {curve.spec.draws} draws",
         words=WORDS,
-        standings=STANDINGS,
         drawn=for_page(draw_curve_figure(curve), f"{TITLES[curve.spec.figure]} by pictures a class"),
         gains=for_page(draw_gains(curve), "What each step gained, with its interval"),
         first=curve.spec.methods[0],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handlens.base.errors import HandlensError
-from handlens.base.files import only_writer, write_json, write_text
+from handlens.base.files import only_writer, room_on_disk, write_json, write_text
 from handlens.run import RunFolder
 from handlens.study.spec import StudySpec
 
@@ -102,6 +102,6 @@ def log(path: Path, event: str, **told: Any) -> None:
         "host": socket.gethostname(),
         "process": os.getpid(),
     }
-    with path.open("a", encoding="utf-8") as file:
+    with room_on_disk(path.parent), path.open("a", encoding="utf-8") as file:
         # In one piece, so that lines of different processes never mix.
         file.write(json.dumps({**line, **told}, ensure_ascii=False) + "\n")

@@ -11,8 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from multiprocessing import Pipe, get_context
+from multiprocessing import Pipe, active_children, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -84,21 +85,26 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         """End the processes, in the middle of their cells if need be: these go on another time."""
-        for worker in (*self._free, *(worker for _, worker in self._busy.values())):
-            worker.end()
-        # After Ctrl-C the program ends at once: what their queues hold of the system is given back now.
-        self._free.clear()
-        self._busy.clear()
-        gc.collect()
+        # That is quick, so a second Ctrl-C can wait.
+        with undisturbed():
+            for worker in (*self._free, *(worker for _, worker in self._busy.values())):
+                worker.end()
+            # After Ctrl-C the program ends at once: what their queues hold of the system is given back now.
+            self._free.clear()
+            self._busy.clear()
+            gc.collect()
 
     def begin(self, task: Task, alone: bool) -> None:
         """Give it to a process that has nothing to do, or to a new one."""
+        threads = num_threads() if alone else max(1, num_threads() // self.slots)
+        while self._free and self._free[-1].lost:
+            # It was ended from outside while it had nothing to do.
+            self._free.pop().end()
         if not self._free:
             self._free.append(_Worker())
-        threads = num_threads() if alone else max(1, num_threads() // self.slots)
-        with _undisturbed():
+        with undisturbed():
             # Its process starts here, and takes over that Ctrl-C waits: this one alone answers it.
-            future = self._free[-1].pool.submit(carried_out, task, threads)
+            future = self._free[-1].begin(task, threads)
             self._busy[future] = task.cell, self._free.pop()
 
     def ended(self) -> tuple[str, Outcome]:
@@ -123,31 +129,59 @@ class Processes:
 
 
 class _Worker:
-    """One process. It ends with what this one holds of it: when it is let go, or when this process ends."""
+    """One process. It ends when it is let go, and with this process, however that ends."""
 
     def __init__(self) -> None:
         reader, self._leash = Pipe(duplex=False)
-        self.pool = ProcessPoolExecutor(1, get_context("spawn"), _be_led, (reader,))
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), _be_led, (reader,))
         self._reader = reader
+        self._processes: set[BaseProcess] = set()
+
+    @property
+    def lost(self) -> bool:
+        """Whether its process has begun, and ended."""
+        return not all(process.is_alive() for process in self._processes)
+
+    def begin(self, task: Task, threads: int) -> Future[Outcome]:
+        """Run a cell; with the first one the process starts."""
+        others = set(active_children())
+        future = self._pool.submit(carried_out, task, threads)
+        self._processes |= set(active_children()) - others
+        return future
 
     def end(self) -> None:
+        """At once: a process that has only just started would import for many seconds before it listens."""
+        for process in self._processes:
+            process.kill()
         self._leash.close()
         self._reader.close()
-        self.pool.shutdown(wait=True, cancel_futures=True)
-        del self.pool
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        del self._pool
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let Ctrl-C wait until the block has ended."""
-    if not hasattr(signal, "pthread_sigmask"):
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C wait until the block has ended; a process that starts in it never hears of it."""
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main one is interrupted by it.
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    heard: list[int] = []
+    answer = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    # A signal that this thread does not take goes to another one, and is answered here all the same.
+    before = (
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        if hasattr(signal, "pthread_sigmask")
+        else None
+    )
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, answer)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _be_led(leash: Connection) -> None:

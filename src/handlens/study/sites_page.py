@@ -12,7 +12,6 @@ from handlens.report.words import count, percent, percent_interval
 from handlens.study.pages import TITLES, WIDTH, pens_of, signed
 from handlens.study.sites_results import WORDS, Sited
 
-STANDINGS = {"reference": "", "better": "better", "worse": "worse", "tie": "tie"}
 MOST_LETTERS = 18
 
 
@@ -29,7 +28,6 @@ def write_page(sited: Sited, path: Path, command: str) -> None:
         basis=f"{count(len(sited.sites), 'site')}, {count(together.n, 'picture')} from "
         f"{count(together.n_groups, 'group')}, {len(sited.classes)} classes",
         words=WORDS,
-        standings=STANDINGS,
         rows=(*sited.sites, together, sited.elsewhere),
         ways=[each.way for each in together.ways],
         drawn=for_page(draw_sites(sited), f"{TITLES[sited.spec.figure]} of each site by each way"),

@@ -1,6 +1,7 @@
 """The study: a base recipe, and the named ways in which its runs differ."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,7 +25,11 @@ Values = dict[str, Settings]
 
 def _seeds(value: Any) -> Any:
     """A number of seeds, from 0, or the seeds themselves."""
-    return list(range(value)) if type(value) is int and value > 0 else value
+    if type(value) is int and value > 0:
+        return list(range(value))
+    if isinstance(value, list | tuple):
+        return value
+    raise ValueError("give how many, such as 3, or a list of them, such as [0, 1, 2]")
 
 
 class StudySpec(Spec):
@@ -129,7 +134,7 @@ class StudySpec(Spec):
                 f"{path} is a recipe, not a study. Train it with 'handlens train DATA --recipe {path}', or "
                 "name it as the recipe of a study."
             )
-        values.setdefault("name", path.stem)
+        values.setdefault("name", re.sub(r"[^\w.-]+", "-", path.stem))
         return cls.parse(values, str(path)).beside(path.resolve().parent)
 
     @classmethod
@@ -167,13 +172,22 @@ def _values(name: str, given: Any) -> Any:
     if not isinstance(given, list):
         return {str(value): settings or {} for value, settings in given.items()} if _named(given) else given
     if name == RECIPE:
-        return {Path(str(value)).stem if _is_file(value) else str(value): {RECIPE: value} for value in given}
+        recipes = [Path(str(value)).stem if _is_file(value) else str(value) for value in given]
+        return _by_name(recipes, given, name)
     if not _is_place(name):
         raise ValueError(
             f"{name!r} has a list, which is for keys of the recipe such as train.epochs: give each value a "
             "name and its settings"
         )
-    return {f"{name.rpartition('.')[2]} {value}": {name: value} for value in given}
+    return _by_name([f"{name.rpartition('.')[2]} {value}" for value in given], given, name)
+
+
+def _by_name(names: Sequence[str], given: Sequence[Any], key: str) -> Values:
+    """The settings of each value of a list; two of one name would silently be one row."""
+    twice = [name for at, name in enumerate(names) if name in names[:at]]
+    if twice:
+        raise ValueError(f"two values of {key!r} are called {twice[0]!r}: leave one out or rename it")
+    return {name: {key: value} for name, value in zip(names, given, strict=True)}
 
 
 def _named(given: Any) -> bool:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from handlens.base.choices import look_up
 from handlens.base.errors import HandlensError
-from handlens.base.progress import say
-from handlens.data.check import check
+from handlens.base.progress import tell
+from handlens.data.check import Checked, check
 from handlens.data.made import refuse_among_classes
 from handlens.data.samples import Samples
+from handlens.data.split import split
+from handlens.evaluate.results import Figure, Metrics, judged_side
 from handlens.recipe import refuse_other_recipe
+from handlens.report.words import count, percent
 from handlens.run import RunFolder
 from handlens.study.cells import Cell, cells_of, named_cells
 from handlens.study.folder import StudyFolder
@@ -83,14 +86,21 @@ def run_study(
     # Pictures that cannot be taken are told before anything is written.
     tasks = tasks_of(cells, read, folder, command)
     with folder.only_writer():
-        folder.begin(spec)
-        outcomes = found_already(cells, tasks)
+        pictures: dict[str, Checked] = {}
+        outcomes = found_already(cells, tasks, pictures)
         study = Study(spec, folder, cells, outcomes)
+        if not study.num("done"):
+            refuse_what_none_can_learn([tasks[cell.name] for cell in cells], pictures)
+        folder.begin(spec)
         keep(study)
         if study.num("waiting"):
-            say(f"{study.num('waiting')} runs to do, {study.num('done')} are done already.")
+            tell(f"{count(study.num('waiting'), 'run')} to do, {study.num('done')} done already.")
             with place(processes) as somewhere:
-                run_waiting(study, tasks, somewhere, outcomes)
+                try:
+                    run_waiting(study, tasks, somewhere, outcomes)
+                except KeyboardInterrupt:
+                    tell("\nStopping what runs; what it has saved stays.")
+                    raise
     return study
 
 
@@ -107,13 +117,14 @@ def run_waiting(study: Study, tasks: Mapping[str, Task], place: Place, outcomes:
             alone = is_alone(cell, waiting, running.values(), known)
             waiting.remove(cell)
             running[cell.name] = cell
+            tell(f"{cell.name}: begun")
             place.begin(tasks[cell.name], alone)
         name, outcome = place.ended()
         cell, outcomes[name] = running.pop(name), outcome
         if outcome.state == "done" and cell.features:
             known.add(cell.features)
         keep(study)
-        say(line_of(study, cell))
+        tell(line_of(study, cell))
 
 
 def tasks_of(cells: Sequence[Cell], read: Reading, folder: StudyFolder, command: str) -> dict[str, Task]:
@@ -131,9 +142,10 @@ def tasks_of(cells: Sequence[Cell], read: Reading, folder: StudyFolder, command:
     return tasks
 
 
-def found_already(cells: Sequence[Cell], tasks: Mapping[str, Task]) -> dict[str, Outcome]:
+def found_already(
+    cells: Sequence[Cell], tasks: Mapping[str, Task], pictures: dict[str, Checked]
+) -> dict[str, Outcome]:
     """How those cells fared that need not run: they are done, or were begun as something else."""
-    digests: dict[str, str] = {}
     outcomes = {}
     for cell in cells:
         task = tasks[cell.name]
@@ -141,24 +153,45 @@ def found_already(cells: Sequence[Cell], tasks: Mapping[str, Task]) -> dict[str,
         try:
             refuse_other_recipe(task.recipe, run)
             if run.done:
-                refuse_other_pictures(run, task, digests)
+                refuse_other_pictures(run, task, pictures)
                 outcomes[cell.name] = Outcome("done", seconds=_seconds(run))
         except HandlensError as error:
             outcomes[cell.name] = Outcome("failed", str(error))
     return outcomes
 
 
-def refuse_other_pictures(run: RunFolder, task: Task, digests: dict[str, str]) -> None:
-    """A finished run counts only if it saw these pictures; `digests` remembers what they are."""
-    spec = task.recipe.data
-    key = spec.model_dump_json()
-    if key not in digests:
-        digests[key] = check(task.samples, spec).digest
-    if run.read_provenance()["data"]["digest"] != digests[key]:
+def refuse_other_pictures(run: RunFolder, task: Task, pictures: dict[str, Checked]) -> None:
+    """A finished run counts only if it saw these pictures."""
+    if run.read_provenance()["data"]["digest"] != checked(task, pictures).digest:
         raise HandlensError(
             f"{run.path} was trained on other pictures, or they have changed since. Restore them, or choose "
             "another --out."
         )
+
+
+def refuse_what_none_can_learn(tasks: Sequence[Task], pictures: dict[str, Checked]) -> None:
+    """What is wrong with the pictures of every cell, as with a class of one group, is told once and first."""
+    problems: dict[tuple[str, str], HandlensError] = {}
+    for task in tasks:
+        data, division = task.recipe.data, task.recipe.split
+        key = data.model_dump_json(), division.model_dump_json()
+        if key in problems:
+            continue
+        try:
+            split(checked(task, pictures).samples, division)
+        except HandlensError as error:
+            problems[key] = error
+        else:
+            return
+    raise next(iter(problems.values()))
+
+
+def checked(task: Task, pictures: dict[str, Checked]) -> Checked:
+    """The pictures of a cell, looked at once for all cells that read them alike."""
+    key = task.recipe.data.model_dump_json()
+    if key not in pictures:
+        pictures[key] = check(task.samples, task.recipe.data)
+    return pictures[key]
 
 
 def keep(study: Study) -> None:
@@ -179,11 +212,20 @@ def keep(study: Study) -> None:
 
 def line_of(study: Study, cell: Cell) -> str:
     """How a cell fared, for the person who waits."""
-    outcome = study.outcome(cell)
+    outcome, run = study.outcome(cell), study.run(cell)
+    fared = f"{outcome.state}. {outcome.first_reason}" if outcome.why else outcome.state
+    # On a disk that nodes share, what another one wrote may be seen a little later.
+    if outcome.state == "done" and run.done:
+        fared = f"accuracy {percent(judged_figures(run)['accuracy'].value)}"
+    took = "" if outcome.seconds is None else f" in {outcome.seconds:,.0f} s"
     ended = len(study.cells) - study.num("waiting")
-    took = "" if outcome.seconds is None else f" ({outcome.seconds:,.0f} s)"
-    why = f": {outcome.why.splitlines()[0]}" if outcome.why else ""
-    return f"{ended} of {len(study.cells)}  {cell.name}  {outcome.state}{took}{why}"
+    return f"{ended} of {len(study.cells)}: {cell.name}: {fared}{took}"
+
+
+def judged_figures(run: RunFolder) -> Mapping[str, Figure]:
+    """The figures of the side that a finished run is judged by."""
+    metrics = Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path))
+    return metrics.sides[judged_side(metrics)].figures
 
 
 def _seconds(run: RunFolder) -> float:

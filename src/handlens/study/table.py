@@ -6,13 +6,13 @@ from typing import Any
 
 from handlens.compare_runs import Group, compare_runs
 from handlens.evaluate.comparison import Entry
-from handlens.evaluate.results import Figure, Metrics
+from handlens.evaluate.results import Figure
 from handlens.report.comparison import WRITERS, write_comparison
 from handlens.report.tables import SideBySide
 from handlens.report.words import count, listed
 from handlens.run import RunFolder
 from handlens.study.cells import Cell
-from handlens.study.study import Study
+from handlens.study.study import Study, judged_figures
 from handlens.study.work import Outcome
 
 SHOWN = ("accuracy", "f1_macro")
@@ -27,9 +27,8 @@ def table_of(study: Study, figure: str = "accuracy", to: str = "first", timed: b
     for cell in study.cells:
         outcome = study.outcome(cell)
         if outcome.state == "failed" and cell.row not in done:
-            # How to mend it takes more words than a table has room for: `reasons_of` tells them.
-            first = " ".join(outcome.why.split()).partition(". ")[0].removesuffix(".")
-            failed.setdefault(cell.row, Entry(cell.row, (), problem=f"{first}."))
+            # `reasons_of` tells the rest.
+            failed.setdefault(cell.row, Entry(cell.row, (), problem=outcome.first_reason))
     told = compare_runs(groups, figure, to=to, timed=timed, failed=list(failed.values()))
     return replace(told, missing=(*told.missing, *_unfinished(study, groups)))
 
@@ -51,9 +50,21 @@ def narrow(told: SideBySide) -> SideBySide:
 
 
 def write_tables(study: Study, told: SideBySide, command: str) -> None:
-    """Write the table into the study's folder in every form; `command` makes it again."""
+    """Write the table into the study's folder in every form; `command` shows it again."""
+    made = made_by(study)
+    repeated = f"{made}\n{command}" if made else command
     for form in WRITERS:
-        write_comparison(told, study.folder.table_path(form), command)
+        write_comparison(told, study.folder.table_path(form), repeated)
+
+
+def made_by(study: Study) -> str:
+    """The command that ran the study, as its runs keep it; empty where none was told.
+
+    Of several it is that of the run that began last: it found the others done.
+    """
+    kept = (study.run(cell).read_provenance() for cell in study.cells if study.outcome(cell).state == "done")
+    last: Mapping[str, Any] = max(kept, key=lambda facts: str(facts["started"]), default={"command": ""})
+    return str(last["command"])
 
 
 def finished_trainings(study: Study) -> list[list[Cell]]:
@@ -112,9 +123,8 @@ def lines_of(study: Study) -> list[CellLine]:
         outcome, run = study.outcome(cell), study.run(cell)
         figures: dict[str, Figure] = {}
         if outcome.state == "done":
-            metrics = Metrics.parse(run.read_json(run.metrics_path), str(run.metrics_path))
-            side = metrics.sides.get("test") or next(iter(metrics.sides.values()))
-            figures = {name: side.figures[name] for name in SHOWN if name in side.figures}
+            found = judged_figures(run)
+            figures = {name: found[name] for name in SHOWN if name in found}
         lines.append(CellLine(cell.name, outcome, figures))
     return lines
 

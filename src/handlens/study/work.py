@@ -48,6 +48,12 @@ class Outcome:
     seconds: float | None = None
     """How long it took."""
 
+    @property
+    def first_reason(self) -> str:
+        """The first sentence of why: how to mend it takes more words than a line has room for."""
+        first = " ".join(self.why.split()).partition(". ")[0].removesuffix(".")
+        return f"{first}." if first else ""
+
 
 def carried_out(task: Task, threads: int = 0) -> Outcome:
     """Run a cell, on so many threads (0 for all): a cell that fails is told, and others go on."""
@@ -55,7 +61,7 @@ def carried_out(task: Task, threads: int = 0) -> Outcome:
     alone, _begun = not _begun, True
     os.environ.update(task.environment)
     use_threads(threads)
-    # Imported here, so that the process that only hands cells out needs no torch.
+    # Imported here: the process that only hands cells out has no use for what trains.
     from handlens.pipeline import run_recipe
 
     started = time.monotonic()

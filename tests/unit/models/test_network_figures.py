@@ -1,5 +1,8 @@
 """A network in figures, held to the papers' tables and to what torchvision states of its own networks."""
 
+import logging
+import sys
+
 import pytest
 import torch
 import torchvision
@@ -114,6 +117,18 @@ def test_figures_follow_edits_and_freezing():
     # Three of the attentions are in the last stage.
     eca_last = sum(count(network.trunk.features[number][1]) for number in (9, 10, 11))
     assert figures.num_trainable == last + eca - eca_last + 576 * 5 + 5
+
+
+def test_what_the_counter_says_of_triton_is_not_heard(monkeypatch, caplog):
+    # As where nothing has counted yet, and triton is not installed.
+    monkeypatch.delitem(sys.modules, "torch.utils.flop_counter", raising=False)
+    for name in ("triton", "triton.runtime", "triton.runtime.jit"):
+        monkeypatch.setitem(sys.modules, name, None)
+    figures_of(spec("squeezenet1_0"), [2], 64)
+    assert sys.modules["torch.utils.flop_counter"].log.name == "torch.utils.flop_counter"
+    assert caplog.messages == []
+    logging.getLogger("torch.utils.flop_counter").warning("something else")
+    assert caplog.messages == ["something else"]
 
 
 def test_channels_come_first_in_the_shapes_and_the_network_is_left_as_it_was():

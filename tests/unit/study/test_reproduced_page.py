@@ -35,6 +35,11 @@ def test_what_to_know_stands_before_the_tables_and_links_behind_them(tmp_path: P
     assert "a &lt;b&gt;paper" in text and "<b>paper" not in text
 
 
+def test_further_pages_are_called_by_what_they_show(tmp_path: Path) -> None:
+    told = dict(re.findall(r'<a href="(.+?)">(.+?)</a>', page(tmp_path)))
+    assert told == {"honest.html": "All rows beside each other: divided first, by what pictures came from"}
+
+
 def test_numbers_stand_to_the_right_and_words_do_not(tmp_path: Path) -> None:
     kinds = {words: kind for kind, words in re.findall(r'<td class="(num|whose)">(.+?)</td>', page(tmp_path))}
     assert {words for words, kind in kinds.items() if kind == "whose"} == {"paper", "ours, honest"}

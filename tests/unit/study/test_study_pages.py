@@ -69,6 +69,16 @@ def test_each_difference_stands_with_its_value_and_its_interval(
         assert len(expected) > 3
 
 
+def test_a_curve_tells_where_its_draws_are_the_same_pictures(
+    made: tuple[Curve, Sited, dict[str, str]],
+) -> None:
+    curve, _, pages = made
+    # What learns without chance says the same in every draw of all, though not in those of fewer.
+    spread = {step.name: len(set(curve.point("prototypes", step.name).by_draw)) for step in curve.steps}
+    assert spread["all"] == 1 and max(spread.values()) > 1
+    assert "At all, every draw is the same pictures" in pages["curve"]
+
+
 def test_a_difference_says_which_way_it_went() -> None:
     assert [signed(each) for each in (0.042, -0.0151, 0.0)] == ["+4.2 points", "−1.5 points", "0.0 points"]
 

@@ -84,6 +84,20 @@ def test_the_table_of_a_study_is_that_of_a_comparison(photos, tmp_path):
     assert peaks[1:] == [None] * 3
 
 
+def test_the_page_of_a_study_tells_the_command_that_ran_it(photos, tmp_path):
+    def page(seeds: int, command: str, out: Path) -> str:
+        heads = {"head": AXES["head"]}
+        study = run_study(parsed(axes=heads, seeds=seeds), lambda _: photos, out, command=command)
+        write_tables(study, table_of(study, timed=False), "handlens study report x")
+        return study.folder.table_path("html").read_text(encoding="utf-8")
+
+    assert ">handlens study report x</code>" in page(1, "", tmp_path / "untold")
+    page(1, "handlens study a", tmp_path / "told")
+    # The one that was given last found what the first had done.
+    last = page(2, "handlens study a --seeds 2", tmp_path / "told")
+    assert ">handlens study a --seeds 2\nhandlens study report x</code>" in last
+
+
 def test_a_table_of_a_study_that_is_not_finished(photos, tmp_path):
     axes = {"head": AXES["head"] | {"cosine": {"model.head.kind": "cosine"}}}
     whole = run_study(parsed(axes=axes, folds=2, seeds=2), lambda _: photos, tmp_path / "study")
@@ -215,7 +229,7 @@ def test_what_the_command_cannot_do_is_told(photos, tmp_path):
     study = tmp_path / "study.yaml"
     study.write_text("seeds: 2")
     for words, told in (
-        ([photos.root], "add --recipes quick,careful"),
+        ([photos.root], "with --recipes quick,careful"),
         ([recipe, photos.root], "is a recipe, not a study"),
         ([study, photos.root, "more"], "not 3 things"),
         ([study], "does not name its pictures"),

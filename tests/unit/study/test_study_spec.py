@@ -144,6 +144,7 @@ def test_recipes_beside_each_other_and_files_beside_the_study(tmp_path):
         ({"axes": {"head": HEADS}, "skip": [{"head": "liner"}]}, "Did you mean 'linear'"),
         ({"seeds": [1, 1]}, "each of them once"),
         ({"seeds": 0}, "seeds"),
+        ({"seeds": "three"}, "seeds: give how many, such as 3, or a list"),
         ({"axis": {}}, "Did you mean 'axes'"),
     ],
 )
@@ -209,3 +210,17 @@ def test_the_studies_of_the_page_are_studies():
 
 def test_tiny_is_a_recipe():
     assert Recipe.parse(TINY, "tiny").model.only_head_trains
+
+
+def test_a_file_of_any_name_is_a_study(tmp_path):
+    path = tmp_path / "two heads (new).yaml"
+    path.write_text("axes: {recipe: [quick, careful]}")
+    assert StudySpec.load(path).name == "two-heads-new-"
+
+
+@pytest.mark.parametrize(
+    ("key", "values"), [("recipe", ["a/own.yaml", "b/own.yaml"]), ("train.epochs", [5, 5, 6])]
+)
+def test_two_values_of_one_name_are_told(key, values):
+    with pytest.raises(HandlensError, match=f"two values of '{key}' are called"):
+        parsed(axes={key: values})
