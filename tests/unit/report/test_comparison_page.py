@@ -186,6 +186,27 @@ def test_the_front_is_what_nothing_beats(lower: bool) -> None:
     assert {str(each.number) for each in priced} <= set(words)
 
 
+def test_a_drawing_of_cost_says_what_its_marks_are() -> None:
+    rows = [Priced(at, f"row {at}", value, 0.0, 1.0, 3.0 * at) for at, value in ((1, 0.7), (2, 0.6))]
+    words = set(ElementTree.fromstring(draw_front(rows, "accuracy", False, "cost")).itertext())
+    front_words = "Pareto front: nothing is both cheaper and better"
+    assert {front_words, "other rows", "95 % interval"} <= words
+    # Where every row is on the front there are no others.
+    assert (
+        "other rows" not in ElementTree.fromstring(draw_front(rows[:1], "accuracy", False, "cost")).itertext()
+    )
+
+
+def test_how_to_repeat_a_study_tells_both_commands(tmp_path: Path) -> None:
+    path, explained = tmp_path / "page.html", "The first runs what is missing"
+    write_comparison(told(four()), path, "handlens study a --seeds 3\nhandlens study report b")
+    page = path.read_text(encoding="utf-8")
+    assert ">handlens study a --seeds 3\nhandlens study report b</code>" in page
+    assert explained in page
+    write_comparison(told(four()), path, "handlens compare a b")
+    assert explained not in path.read_text(encoding="utf-8")
+
+
 SORTED = """(document.querySelectorAll(".compared th")[6].querySelector("button").click(), {
   order: [...document.querySelector(".compared").tBodies[0].rows].map((row) => row.cells[0].textContent),
 })"""
