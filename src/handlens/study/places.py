@@ -97,15 +97,15 @@ class Processes:
     def begin(self, task: Task, alone: bool) -> None:
         """Give it to a process that has nothing to do, or to a new one."""
         threads = num_threads() if alone else max(1, num_threads() // self.slots)
-        while self._free and self._free[-1].lost:
-            # It was ended from outside while it had nothing to do.
-            self._free.pop().end()
-        if not self._free:
-            self._free.append(_Worker())
         with undisturbed():
             # Its process starts here, and takes over that Ctrl-C waits: this one alone answers it.
-            future = self._free[-1].begin(task, threads)
-            self._busy[future] = task.cell, self._free.pop()
+            while True:
+                worker = self._free.pop() if self._free else _Worker()
+                future = worker.begin(task, threads)
+                if future is not None:
+                    break
+                worker.end()
+            self._busy[future] = task.cell, worker
 
     def ended(self) -> tuple[str, Outcome]:
         """The first that is ready; a process that was lost is replaced."""
@@ -137,15 +137,15 @@ class _Worker:
         self._reader = reader
         self._processes: set[BaseProcess] = set()
 
-    @property
-    def lost(self) -> bool:
-        """Whether its process has begun, and ended."""
-        return not all(process.is_alive() for process in self._processes)
-
-    def begin(self, task: Task, threads: int) -> Future[Outcome]:
-        """Run a cell; with the first one the process starts."""
+    def begin(self, task: Task, threads: int) -> Future[Outcome] | None:
+        """Run a cell, with the first one in a new process; none where that was ended from outside since."""
+        if not all(process.is_alive() for process in self._processes):
+            return None
         others = set(active_children())
-        future = self._pool.submit(carried_out, task, threads)
+        try:
+            future = self._pool.submit(carried_out, task, threads)
+        except BrokenProcessPool:
+            return None
         self._processes |= set(active_children()) - others
         return future
 

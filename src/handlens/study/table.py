@@ -62,9 +62,13 @@ def made_by(study: Study) -> str:
 
     Of several it is that of the run that began last: it found the others done.
     """
-    kept = (study.run(cell).read_provenance() for cell in study.cells if study.outcome(cell).state == "done")
-    last: Mapping[str, Any] = max(kept, key=lambda facts: str(facts["started"]), default={"command": ""})
-    return str(last["command"])
+    begun = [line["cell"] for line in study.folder.read_log() if line["event"] == "begun"]
+    last_begun = {cell: place for place, cell in enumerate(begun)}
+    done = [cell for cell in study.cells if study.outcome(cell).state == "done"]
+    if not done:
+        return ""
+    last = max(done, key=lambda cell: last_begun.get(cell.name, -1))
+    return str(study.run(last).read_provenance()["command"])
 
 
 def finished_trainings(study: Study) -> list[list[Cell]]:

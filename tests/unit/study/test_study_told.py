@@ -70,6 +70,14 @@ def test_a_class_that_cannot_be_divided_is_refused_once_and_nothing_is_written(p
 
 
 @pytest.fixture
+def listening():
+    """Ctrl-C is heard: what a script runs in the background is born deaf to it, and so are its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def tasks(photos, tmp_path):
     """Two cells for a place to run."""
     return [
@@ -88,7 +96,7 @@ def test_a_process_that_still_starts_is_ended_at_once(tasks):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends itself what Ctrl-C sends")
-def test_ctrl_c_waits_for_a_process_to_be_started_whichever_thread_hears_it():
+def test_ctrl_c_waits_for_a_process_to_be_started_whichever_thread_hears_it(listening):
     over = threading.Event()
     listener = threading.Thread(target=over.wait)
     listener.start()
@@ -118,7 +126,7 @@ def test_a_process_that_is_lost_between_cells_is_replaced(tasks):
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C reaches a group of processes")
-def test_ctrl_c_is_answered_and_leaves_no_process_behind(photos, tmp_path):
+def test_ctrl_c_is_answered_and_leaves_no_process_behind(listening, photos, tmp_path):
     file, out = tmp_path / "heads.yaml", tmp_path / "study"
     file.write_text(
         write_yaml({"recipe": TINY, "axes": {"head": HEADS}, "settings": {"train.epochs": 10**6}})
