@@ -60,7 +60,7 @@ def test_rows_of_ours_are_shown_apart_from_the_papers():
     assert note.endswith("does not have: handlens/nano; I-handlens/nano; I-handlens/nano + FL.")
     # On the user's pictures they are told only where they were run.
     assert all("nano" not in each.cell.run for each in compared(paper, {"honest": {}}))
-    assert not own_rows(Paper.load("minerals"), Paper.load("minerals").cells)
+    assert not own_rows(Paper.load("burrs"), Paper.load("burrs").cells)
 
 
 def test_rows_of_ours_are_not_run_where_another_network_is_in_the_papers_place(tmp_path):
