@@ -145,7 +145,11 @@ def test_ctrl_c_is_answered_and_leaves_no_process_behind(listening, photos, tmp_
         "linear, seed 0: begun\n",
     ]
     os.killpg(process.pid, signal.SIGINT)
-    shown, told = process.communicate(timeout=120)
+    try:
+        shown, told = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     assert (process.returncode, shown) == (130, "")
     assert told.split("\n") == [
         "",
