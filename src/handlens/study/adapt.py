@@ -37,7 +37,8 @@ AT_ONCE = 32
 PRIOR = 8
 """So many pictures of the usual look count beside those of a site.
 
-At sites of 40 pictures and more, 0, 8 and 32 did alike; at one of six, 32 left a fifth of what a darker camera took.
+At sites of 80 pictures and more, 0, 8 and 32 did alike. At one of six, 32 left a fifth of what a darker
+camera took.
 """
 
 

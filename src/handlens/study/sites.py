@@ -210,7 +210,7 @@ class Work:
         return {name: Look.of(self.table.rows(places, 0).numpy()) for name, places in rows.items()}
 
     @cached_property
-    def told_apart(self) -> dict[str, list[Shot]]:
+    def shots_by_site(self) -> dict[str, list[Shot]]:
         """The pictures of each site that its batch norms are told of.
 
         A site may have nothing but pictures that were made from those of others; it is not among them.
@@ -222,7 +222,7 @@ class Work:
     @cached_property
     def usual(self) -> list[Moments]:
         """What reaches the batch norms of the network as it is, over all sites; no label is asked."""
-        return usual_moments(self.extractor, self.told_apart.values())
+        return usual_moments(self.extractor, self.shots_by_site.values())
 
     @cached_property
     def renormed(self) -> FeatureTable:
@@ -232,7 +232,7 @@ class Work:
         """
         values = self._values()
         site = np.array(self.names)
-        for name, told in self.told_apart.items():
+        for name, told in self.shots_by_site.items():
             here = np.flatnonzero(site == name)
             adapted = adapted_extractor(self.extractor, told, self.usual)
             shots = [self.sides.shots[place] for place in here]
