@@ -7,23 +7,15 @@ import typer
 
 from handlens.base.writable import require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Data,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    group_settings,
-)
+from handlens.cli.options import Data, Json
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 from handlens.cli.runs import command_line
 
 MUST_BE_MENDED = 3
 
 
 @app.command()
+@reading_options()
 def audit(
     data: Data,
     out: Annotated[
@@ -73,12 +65,7 @@ def audit(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Another seed draws other folds.")] = 0,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Look for what makes figures wrong: broken files, copies, leaks, wrong labels, shortcuts, small classes.
@@ -91,13 +78,11 @@ def audit(
     from handlens.audit.given_split import with_split_of
     from handlens.audit.mend import audit_or_mend
     from handlens.audit.spec import AuditSpec, backbone_settings
-    from handlens.data.samples import Samples
 
-    extra = [*backbone_settings(backbone), *group_settings(group, group_level, group_column)]
+    extra = [*backbone_settings(backbone), *reading.group_settings()]
     extra += [f"seed={seed}", f"quick={quick}".lower()]
     spec = AuditSpec.load(recipe, [*extra, *(settings or [])])
-    tasks = spec.data.tasks
-    samples = Samples.read(data, format=form, label=label, class_names=class_names, tasks=tasks)
+    samples = reading.samples(data, spec.data.tasks)
     samples = with_split_of(samples, split) if split else samples
     folder = out or audit_folder(data)
     done = audit_or_mend(

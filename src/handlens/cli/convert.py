@@ -7,20 +7,12 @@ import typer
 
 from handlens.base.writable import require_file, require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Data,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    group_spec,
-)
+from handlens.cli.options import Data, Json
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 
 
 @app.command()
+@reading_options()
 def convert(
     data: Data,
     to: Annotated[
@@ -33,12 +25,7 @@ def convert(
     link: Annotated[
         bool, typer.Option("--link", help="Link to the pictures instead of copying them, for a folder.")
     ] = False,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Write pictures of any form as class folders, or as a table. Originals are never touched."""
@@ -46,10 +33,9 @@ def convert(
     from handlens import terminal
     from handlens.data.formats.writing import convert as write
     from handlens.data.groups import assign_groups
-    from handlens.data.samples import Samples
 
-    samples = Samples.read(data, format=form, label=label, class_names=class_names)
-    groups = group_spec(group, group_level, group_column)
+    samples = reading.samples(data)
+    groups = reading.group_spec()
     if groups is not None:
         samples = assign_groups(samples, groups)
     path, notes = write(samples, to, out, "link" if link else "copy")

@@ -8,24 +8,13 @@ import typer
 from handlens.base.errors import HandlensError
 from handlens.base.writable import require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Data,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    RecipeName,
-    Settings,
-    group_settings,
-    recipe_and_samples,
-)
+from handlens.cli.options import Data, Json, RecipeName, Settings
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 from handlens.cli.runs import command_line
 
 
 @app.command()
+@reading_options()
 def curve(
     data: Data,
     recipe: RecipeName = "quick",
@@ -48,12 +37,7 @@ def curve(
         typer.Option("--figure", help="balanced_accuracy where every class weighs the same."),
     ] = "accuracy",
     seed: Annotated[int, typer.Option("--seed", help="Another seed draws other pictures.")] = 0,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Learn from few and from many of the pictures: do I need more of them?
@@ -70,8 +54,7 @@ def curve(
 
     given = {"steps": numbers, "methods": methods.split(","), "draws": draws, "figure": figure, "seed": seed}
     spec = CurveSpec.parse(given, "The learning curve")
-    extra = group_settings(group, group_level, group_column)
-    chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
+    chosen, samples = reading.recipe_and_samples(data, recipe, settings)
     name = name_of_data(data)
     folder = out or Path("curves") / f"{name}-{chosen.name}"
     told = draw_curve(chosen, samples, folder, spec, command_line(folder), name)

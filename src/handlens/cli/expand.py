@@ -7,20 +7,12 @@ import typer
 
 from handlens.base.writable import require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Data,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    group_spec,
-)
+from handlens.cli.options import Data, Json
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 
 
 @app.command()
+@reading_options()
 def expand(
     data: Data,
     out: Annotated[
@@ -54,12 +46,7 @@ def expand(
         str, typer.Option("--ratios", help="Where pictures have no sides: train:test or train:val:test.")
     ] = "8:2",
     split_seed: Annotated[int, typer.Option("--split-seed", help="Another seed gives another split.")] = 0,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Make more pictures of those on the training side: flips, turns, crops, brightness, noise.
@@ -71,17 +58,16 @@ def expand(
     from handlens import terminal
     from handlens.data.expand import expand as make
     from handlens.data.expand_plan import ExpandSpec
-    from handlens.data.samples import Samples
     from handlens.data.split import SplitSpec
 
     spec = ExpandSpec.load(recipe).changed(factor or [], balance, seed, picture_format)
     made = make(
-        Samples.read(data, format=form, label=label, class_names=class_names),
+        reading.samples(data),
         data,
         out,
         spec,
         division=SplitSpec.parse({"ratios": ratios, "seed": split_seed}, "The split"),
-        group=group_spec(group, group_level, group_column),
+        group=reading.group_spec(),
         paper_protocol=paper_protocol,
     )
     terminal.print_bad(made.bad)

@@ -7,23 +7,12 @@ import typer
 
 from handlens.base.writable import require_file
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Data,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    RecipeName,
-    Settings,
-    group_spec,
-    recipe_and_samples,
-)
+from handlens.cli.options import Data, Json, RecipeName, Settings
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 
 
 @app.command()
+@reading_options()
 def split(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the manifest, .parquet or .csv.")],
@@ -35,12 +24,7 @@ def split(
     ] = None,
     fold: Annotated[int, typer.Option("--fold", help="Which part is the test side, from 0.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Another seed gives another split.")] = 0,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Divide pictures into sides, whole groups together, and write a manifest to train from."""
@@ -48,15 +32,14 @@ def split(
     from handlens import terminal
     from handlens.data.check import DataSpec, check
     from handlens.data.groups import GroupSpec
-    from handlens.data.samples import Samples
     from handlens.data.split import SplitSpec
     from handlens.data.split import split as divide
 
     spec = SplitSpec.parse(
         {"ratios": ratios, "folds": folds, "fold": fold, "seed": seed, "keep_given": False}, "The split"
     )
-    groups = group_spec(group, group_level, group_column) or GroupSpec()
-    samples = Samples.read(data, format=form, label=label, class_names=class_names)
+    groups = reading.group_spec() or GroupSpec()
+    samples = reading.samples(data)
     checked = check(samples, DataSpec(group=groups))
     divided, told = divide(checked.samples, spec)
     divided.save(out)
@@ -70,20 +53,19 @@ def split(
 
 
 @app.command()
+@reading_options(groups=False)
 def views(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the picture, .jpg or .png.")],
     recipe: RecipeName = "careful",
     settings: Settings = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
 ) -> None:
     """Draw what the network sees: pictures as they are, as judged, and as trained on."""
     require_file(out)
     from handlens import terminal
     from handlens.report.views import write_preview
 
-    chosen, samples = recipe_and_samples(recipe, settings, [], data, label, class_names, form)
+    chosen, samples = reading.recipe_and_samples(data, recipe, settings)
     write_preview(samples, chosen.views, out)
     terminal.print_line(f"Views: {out}")

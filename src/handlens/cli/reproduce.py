@@ -8,18 +8,8 @@ import typer
 from handlens.base.errors import HandlensError
 from handlens.base.writable import require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    Settings,
-    group_spec,
-    pictures_not_run,
-)
+from handlens.cli.options import Json, Settings, pictures_not_run
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 from handlens.cli.runs import command_line
 
 if TYPE_CHECKING:
@@ -28,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@reading_options()
 def reproduce(
     paper: Annotated[str, typer.Argument(help="graphite, minerals, garbage, burrs or defects.")],
     data: Annotated[
@@ -74,12 +65,7 @@ def reproduce(
             help="For defects: the column that names the factory, line, camera or day to leave out.",
         ),
     ] = None,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Repeat a paper's study on your pictures: its own tables, with your figures below the paper's.
@@ -88,16 +74,14 @@ def reproduce(
     the first claims beyond the second is the leakage gap. Given again after a stop, the command goes on.
     """
     require_folder(out)
-    from handlens.data.samples import Samples
     from handlens.reproduce.paper import Paper
     from handlens.reproduce.reproduce import Asked
     from handlens.reproduce.reproduce import reproduce as run
     from handlens.trained import TrainedRun
 
     known = Paper.load(paper)
-    reading = (group, group_level, group_column, label, class_names, form)
     if data is None and not quick:
-        if any((rows, protocol, seeds, settings, out, processes > 1, not timed, site_column, *reading)):
+        if any((rows, protocol, seeds, settings, out, processes > 1, not timed, site_column, reading.given)):
             raise HandlensError(
                 "There is nothing to run: options were given, but no pictures. Give DATA, or --quick for "
                 "drawn ones."
@@ -119,10 +103,10 @@ def reproduce(
     )
     samples = None
     if data is not None:
-        samples = Samples.read(data, format=form, label=label, class_names=class_names)
-    elif any(reading):
+        samples = reading.samples(data)
+    elif reading.given:
         raise HandlensError("Options that say how pictures are read need DATA. Give it, or leave them out.")
-    spec = group_spec(group, group_level, group_column)
+    spec = reading.group_spec()
     _show(run(known, samples, data or "", asked, TrainedRun, spec), as_json)
 
 

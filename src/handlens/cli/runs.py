@@ -9,26 +9,12 @@ import typer
 
 from handlens.base.writable import require_file, require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Data,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    RecipeName,
-    Run,
-    Settings,
-    group_settings,
-    group_spec,
-    pictures_not_run,
-    recipe_and_samples,
-)
+from handlens.cli.options import Data, Json, RecipeName, Run, Settings, pictures_not_run
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 
 
 @app.command()
+@reading_options()
 def train(
     data: Data,
     recipe: RecipeName = "careful",
@@ -36,12 +22,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run folder; without it runs/<data>-<recipe>-<n>.")
     ] = None,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     allow_leak: Annotated[
         bool,
         typer.Option(
@@ -65,10 +46,10 @@ def train(
     from handlens.pipeline import run_recipe
     from handlens.training import distributed
 
-    extra = group_settings(group, group_level, group_column)
-    extra += ["split.allow_leak=true"] if allow_leak else []
+    if allow_leak:
+        settings = [*(settings or []), "split.allow_leak=true"]
     with distributed.joined():
-        chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
+        chosen, samples = reading.recipe_and_samples(data, recipe, settings)
         folder = out or distributed.from_main(run_folder_for(samples, chosen))
         run = run_recipe(chosen, samples, folder, command_line(folder), alone=True)
         main = distributed.is_main()
@@ -80,6 +61,7 @@ def train(
 
 
 @app.command()
+@reading_options()
 def evaluate(
     run: Run,
     data: Annotated[
@@ -93,27 +75,20 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the judgments, to a .parquet or .csv file.")
     ] = None,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Show how good a run is, on its own test side or on other labelled pictures."""
     require_file(out)
     from handlens import terminal
-    from handlens.data.samples import Samples
     from handlens.trained import TrainedRun
 
     trained = TrainedRun(run)
     if data is None:
         metrics = trained.recompute()
     else:
-        tasks = trained.recipe.data.tasks
-        samples = Samples.read(data, format=form, label=label, class_names=class_names, tasks=tasks)
-        metrics, judged = trained.evaluate(samples, group_spec(group, group_level, group_column))
+        samples = reading.samples(data, trained.recipe.data.tasks)
+        metrics, judged = trained.evaluate(samples, reading.group_spec())
         terminal.print_bad(judged.bad)
         terminal.print_notes(judged.notes)
         if out:
@@ -167,6 +142,7 @@ def report(run: Run, as_json: Json = False) -> None:
 
 
 @app.command()
+@reading_options()
 def find_rate(
     data: Data,
     recipe: RecipeName = "careful",
@@ -174,12 +150,7 @@ def find_rate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Draw the loss at each rate, to a .svg or .html file.")
     ] = None,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Find a learning rate for a recipe: a sweep from far too small to far too large, on training pictures.
@@ -192,8 +163,7 @@ def find_rate(
 
     if out:
         story.refuse_other_ending(out)
-    extra = group_settings(group, group_level, group_column)
-    found = story.find_rate(*recipe_and_samples(recipe, settings, extra, data, label, class_names, form))
+    found = story.find_rate(*reading.recipe_and_samples(data, recipe, settings))
     if out:
         found.write(out)
     if as_json:

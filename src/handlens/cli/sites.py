@@ -7,24 +7,13 @@ import typer
 
 from handlens.base.writable import require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Data,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    RecipeName,
-    Settings,
-    group_settings,
-    recipe_and_samples,
-)
+from handlens.cli.options import Data, Json, RecipeName, Settings
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 from handlens.cli.runs import command_line
 
 
 @app.command()
+@reading_options()
 def sites(
     data: Data,
     column: Annotated[
@@ -44,12 +33,7 @@ def sites(
         typer.Option("--figure", help="balanced_accuracy where every class weighs the same."),
     ] = "accuracy",
     seed: Annotated[int, typer.Option("--seed", help="Another seed divides sites otherwise.")] = 0,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Leave each site out in turn: is it as good where it has never been, and does adapting help?
@@ -66,8 +50,7 @@ def sites(
 
     given = {"column": column, "seeds": seeds, "figure": figure, "seed": seed}
     spec = SitesSpec.parse(given, "The comparison across sites")
-    extra = group_settings(group, group_level, group_column)
-    chosen, samples = recipe_and_samples(recipe, settings, extra, data, label, class_names, form)
+    chosen, samples = reading.recipe_and_samples(data, recipe, settings)
     refuse_no_sites(samples, column)
     name = name_of_data(data)
     folder = out or Path("sites") / f"{name}-{column}"

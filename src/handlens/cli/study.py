@@ -12,18 +12,8 @@ from handlens.base.choices import look_up, suggestion
 from handlens.base.errors import HandlensError
 from handlens.base.writable import require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    Settings,
-    group_settings,
-    pictures_not_run,
-)
+from handlens.cli.options import Json, Settings, pictures_not_run
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 from handlens.cli.runs import command_line
 
 if TYPE_CHECKING:
@@ -38,6 +28,7 @@ GIVEN = "[FILE] [DATA] | report FOLDER"
 
 
 @app.command()
+@reading_options()
 def study(
     given: Annotated[
         list[str],
@@ -78,12 +69,7 @@ def study(
     timed: Annotated[
         bool, typer.Option("--time/--no-time", help="Measure how long each network takes for a picture.")
     ] = True,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Run a recipe in many named ways, or several recipes, and put the results into one table.
@@ -95,7 +81,6 @@ def study(
     if given[0] != REPORT:
         _refuse_no_study(given, recipes)
     from handlens.data.names import name_of_data
-    from handlens.data.samples import Samples
     from handlens.study.study import run_study
 
     shown = Shown(figure, to, timed, as_json)
@@ -104,12 +89,12 @@ def study(
         return
     spec, data = _spec_and_data(given, recipes, seeds, folds)
     shown.refuse_unknown(spec)
-    extra = [*(settings or []), *group_settings(group, group_level, group_column)]
+    extra = [*(settings or []), *reading.group_settings()]
     # A dot, for the folder that one is in, has no stem.
     folder = out or Path("studies") / f"{Path(data).stem or name_of_data(data)}-{spec.name}"
     done = run_study(
         spec,
-        lambda tasks: Samples.read(data, format=form, label=label, class_names=class_names, tasks=tasks),
+        lambda tasks: reading.samples(data, tasks),
         folder,
         on=on if on == "ray" else "here" if processes == 1 else "processes",
         processes=processes,

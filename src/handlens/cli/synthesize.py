@@ -7,21 +7,12 @@ import typer
 
 from handlens.base.writable import require_folder
 from handlens.cli.app import app
-from handlens.cli.options import (
-    ClassNames,
-    Data,
-    Format,
-    GroupColumn,
-    GroupLevel,
-    GroupPattern,
-    Json,
-    Label,
-    RecipeName,
-    group_settings,
-)
+from handlens.cli.options import Data, Json, RecipeName
+from handlens.cli.reading import AS_FOUND, ReadingOptions, reading_options
 
 
 @app.command()
+@reading_options()
 def synthesize(
     data: Data,
     class_: Annotated[str, typer.Option("--class", help="The class that there are too few pictures of.")],
@@ -82,12 +73,7 @@ def synthesize(
             help="Go on although test pictures have copies in training, and have the page say so.",
         ),
     ] = False,
-    group: GroupPattern = None,
-    group_level: GroupLevel = None,
-    group_column: GroupColumn = None,
-    label: Label = None,
-    class_names: ClassNames = None,
-    form: Format = None,
+    reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
     """Make more pictures of a rare class, drop those that are copies, and tell whether they help.
@@ -105,9 +91,17 @@ def synthesize(
     own += _settings("diffusion", steps=steps, size=size)
     others += _settings("split", ratios=ratios, seed=split_seed, allow_leak=allow_leak or None)
     spec = SynthesisSpec.of(own, way=way, beside=beside, seed=seed, repeats=repeats)
-    chosen = Recipe.load(recipe, [*others, *group_settings(group, group_level, group_column)])
+    chosen = Recipe.load(recipe, [*others, *reading.group_settings()])
     done = make(
-        data, out, class_, count, spec, chosen, label_column=label, class_names=class_names, form=form
+        data,
+        out,
+        class_,
+        count,
+        spec,
+        chosen,
+        label_column=reading.label,
+        class_names=reading.class_names,
+        form=reading.form,
     )
     terminal.print_bad(done.bad)
     if as_json:
