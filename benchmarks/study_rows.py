@@ -79,7 +79,7 @@ def of_study(study: dict[str, Any], data: Path, scratch: Path, processes: int) -
     """What one study takes, and each of its cells."""
     scratch.mkdir()
     (scratch / "study.yaml").write_text(write_yaml(study), encoding="utf-8")
-    words = ["study", str(scratch / "study.yaml"), str(data), "--no-time"]
+    words = ["study", str(scratch / "study.yaml"), str(data), "--no-time", "--no-maps"]
     words += ["--out", str(scratch / "out"), "--processes", str(processes)]
     took, told = timed(words, scratch / "cache")
     cells = {

@@ -69,6 +69,10 @@ def study(
     timed: Annotated[
         bool, typer.Option("--time/--no-time", help="Measure how long each network takes for a picture.")
     ] = True,
+    maps: Annotated[
+        bool,
+        typer.Option("--maps/--no-maps", help="At last, draw into each run's report what misled its network."),
+    ] = True,
     reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
 ) -> None:
@@ -102,6 +106,24 @@ def study(
         command=command_line(folder),
     )
     _show(done, shown)
+    if maps:
+        # Told is told: whoever does not want to wait for them can stop here.
+        _draw_maps(done)
+    _end(done)
+
+
+def _draw_maps(done: "Study") -> None:
+    """What misled the networks, into the reports of finished runs that do not show it yet."""
+    from handlens.api import with_maps
+    from handlens.base.progress import tell
+
+    for cell in done.cells:
+        if done.outcome(cell).state == "done":
+            try:
+                with_maps(done.run(cell))
+            except HandlensError as error:
+                # Weights that are gone, say: the study is done all the same.
+                tell(f"No maps in the report of {cell.name}: {str(error).splitlines()[0]}")
 
 
 def _refuse_no_study(given: list[str], recipes: str | None) -> None:
@@ -157,6 +179,13 @@ def _show_again(given: list[str], shown: "Shown") -> None:
     done = open_study(Path(given[0]))
     shown.refuse_unknown(done.spec)
     _show(done, shown)
+    _end(done)
+
+
+def _end(done: "Study") -> None:
+    """With exit code 2 where a run failed."""
+    if done.num("failed"):
+        raise typer.Exit(2)
 
 
 @dataclass(frozen=True)
@@ -179,7 +208,7 @@ class Shown:
 
 
 def _show(done: "Study", shown: Shown) -> None:
-    """The table, the effects where parts are ablated, and how the study stands; 2 where a run failed."""
+    """The table, the effects where parts are ablated, and how the study stands."""
     from handlens import terminal
     from handlens.study.effects import effects_of
     from handlens.study.table import lines_of, rows_of, table_of, write_tables
@@ -206,8 +235,6 @@ def _show(done: "Study", shown: Shown) -> None:
         terminal.print_json(values | ({"effects": effects.model_dump(mode="json")} if effects else {}))
     else:
         _print(done, table, effects, notes)
-    if done.num("failed"):
-        raise typer.Exit(2)
 
 
 def _print(

@@ -12,10 +12,14 @@ from unittest.mock import ANY
 
 import pytest
 from studied import TINY, draw_photos, parsed
+from typer.testing import CliRunner
 
 from handlens.base.errors import HandlensError
 from handlens.base.spec import write_yaml
+from handlens.cli import app
 from handlens.data.samples import Samples
+from handlens.evaluate.predictions import Predictions
+from handlens.run import RunFolder
 from handlens.study import study as story
 from handlens.study import work
 from handlens.study.cells import cells_of
@@ -164,3 +168,29 @@ def test_ctrl_c_is_answered_and_leaves_no_process_behind(listening, photos, tmp_
             os.killpg(process.pid, 0)
             time.sleep(0.01)
         pytest.fail("A process of the study still runs.")
+
+
+def test_reports_carry_maps_of_mistakes_and_a_study_is_done_without_them(photos, tmp_path, monkeypatch):
+    file, out = tmp_path / "heads.yaml", tmp_path / "study"
+    file.write_text(write_yaml({"recipe": TINY, "axes": {"head": HEADS}, "seeds": 2}))
+
+    def given(*words: str) -> str:
+        result = CliRunner().invoke(app, ["study", *map(str, (file, photos.root, "--out", out)), *words])
+        assert result.exit_code == 0, result.output
+        return result.stderr
+
+    def none_drawn(run: RunFolder) -> None:
+        raise HandlensError("The weights are gone.\nGet them.")
+
+    given("--no-time", "--no-maps")
+    assert not list(out.glob("runs/*/figures/mistakes"))
+    with monkeypatch.context() as without_weights:
+        without_weights.setattr("handlens.api.with_maps", none_drawn)
+        assert "No maps in the report of layers, seed 1: The weights are gone.\n" in given("--no-time")
+    given("--no-time")
+    maps = {run: len(list(run.glob("figures/mistakes/*"))) for run in out.glob("runs/*")}
+    assert len(maps) == 4 and any(maps.values())
+    for run, number in maps.items():
+        said = Predictions.read(run / "predictions" / "test.parquet")
+        assert number == (~said.correct).sum()
+        assert (run / "report.html").read_text(encoding="utf-8").count("Where it saw") == number
