@@ -71,7 +71,9 @@ def study(
     ] = True,
     maps: Annotated[
         bool,
-        typer.Option("--maps/--no-maps", help="At last, draw into each run's report what misled its network."),
+        typer.Option(
+            "--maps/--no-maps", help="At last, draw into each run's report what misled its network."
+        ),
     ] = True,
     reading: ReadingOptions = AS_FOUND,
     as_json: Json = False,
