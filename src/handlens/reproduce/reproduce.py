@@ -223,7 +223,10 @@ def quicker(study: StudySpec, paper: Paper) -> tuple[StudySpec, list[str]]:
         "Small pictures, few epochs, no weights but those in the package: to see how it goes, not to rely on."
     ]
     for name, settings in spec.quick_networks.items():
-        network = settings.get("model.backbone", "the same network")
+        same = (
+            "the same without its fully connected layers" if "model.pool" in settings else "the same network"
+        )
+        network = settings.get("model.backbone", same)
         learned = settings.get("model.weights") == "bundled"
         weights_are = "the weights in the package" if learned else "random weights"
         notes.append(f"In the place of {name or 'the network'}: {network}, with {weights_are}.")
