@@ -86,7 +86,6 @@ def study(
     require_folder(out)
     if given[0] != REPORT:
         _refuse_no_study(given, recipes)
-    from handlens.data.names import name_of_data
     from handlens.study.study import run_study
 
     shown = Shown(figure, to, timed, as_json)
@@ -96,8 +95,7 @@ def study(
     spec, data = _spec_and_data(given, recipes, seeds, folds)
     shown.refuse_unknown(spec)
     extra = [*(settings or []), *reading.group_settings()]
-    # A dot, for the folder that one is in, has no stem.
-    folder = out or Path("studies") / f"{Path(data).stem or name_of_data(data)}-{spec.name}"
+    folder = out or Path("studies") / f"{_data_name(data)}-{spec.name}"
     done = run_study(
         spec,
         lambda tasks: reading.samples(data, tasks),
@@ -112,6 +110,15 @@ def study(
         # Told is told: whoever does not want to wait for them can stop here.
         _draw_maps(done)
     _end(done)
+
+
+def _data_name(data: str) -> str:
+    """What the folder of a study of the data is called."""
+    from handlens.data.addresses import is_address
+    from handlens.data.names import name_of_data
+
+    # A dot, for the folder that one is in, has no stem; and the end of an address may be a password.
+    return name_of_data(data) if is_address(data) else Path(data).stem or name_of_data(data)
 
 
 def _draw_maps(done: "Study") -> None:

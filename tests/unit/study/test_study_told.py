@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from multiprocessing import active_children
+from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from handlens.base.errors import HandlensError
 from handlens.base.spec import write_yaml
 from handlens.cli import app
+from handlens.cli.study import _data_name as data_name
 from handlens.data.samples import Samples
 from handlens.evaluate.predictions import Predictions
 from handlens.run import RunFolder
@@ -194,3 +196,10 @@ def test_reports_carry_maps_of_mistakes_and_a_study_is_done_without_them(photos,
         said = Predictions.read(run / "predictions" / "test.parquet")
         assert number == (~said.correct).sum()
         assert (run / "report.html").read_text(encoding="utf-8").count("Where it saw") == number
+
+
+def test_the_folder_of_a_study_is_called_after_its_data_and_tells_no_password():
+    assert data_name("photos.v2/") == "photos"
+    assert data_name("tables/ores.csv") == "ores"
+    assert data_name(".") == Path.cwd().name
+    assert data_name("https://someone:hush@host/ores.csv?token=secret") == "ores"
