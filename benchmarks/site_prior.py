@@ -33,7 +33,7 @@ from handlens.data.sides import Sides
 from handlens.evaluate.results import Figure
 from handlens.recipe import Recipe
 from handlens.study.adapt import HeldTable, Moments, adapted_extractor, adapted_rows, batch_norms
-from handlens.study.fewshot import Lesson, by_head
+from handlens.study.fewshot import by_head
 from handlens.study.hits import Said, Truth, difference_by_training
 from handlens.study.sites import LeftOut, Work, left_out_sites, with_sites
 from handlens.study.sites_results import SitesSpec
@@ -159,19 +159,7 @@ def said_of(work: Work, sites: Sequence[LeftOut], table: FeatureTable, seed: int
     """What every picture is called by a head that learned from the other sites."""
     called = np.full(len(work.sides.ids), -1, dtype=np.int64)
     for site in sites:
-        called[site.judged] = by_head(
-            Lesson(
-                table=table,
-                classes=work.sides.targets,
-                num_classes=len(work.sides.classes),
-                learned=site.others,
-                asked=site.judged,
-                head=work.recipe.model.head,
-                fit=work.recipe.train,
-                average=work.recipe.views.averages[0],
-                seed=seed,
-            )
-        )
+        called[site.judged] = by_head(work.lesson(table, site.others, site.judged, seed))
     return called
 
 

@@ -12,6 +12,7 @@ from handlens.evaluate.intervals import (
     Interval,
     as_figure,
     difference_interval,
+    mean_difference,
     spreads,
     student,
 )
@@ -46,16 +47,7 @@ def accuracy_difference(own: Predictions, other: Predictions, seed: int = 0) -> 
     own = own.labelled()
     other = _in_order(other.labelled(), own.ids)
     steps = own.correct.astype(np.float64) - other.correct
-    grouping = Grouping.of(own.groups)
-
-    def measure(weights: Weights) -> Values:
-        mean: Values = steps @ weights.astype(np.float64) / np.maximum(weights.sum(axis=0), 1)
-        return mean[None]
-
-    (spread,) = spreads(measure, grouping, np.random.default_rng(seed))
-    basis = Basis(len(steps), grouping.count, grouping.count, trials=None)
-    value = float(steps.mean())
-    return as_figure(value, difference_interval(value, spread, basis), basis)
+    return mean_difference(steps, own.groups, seed)
 
 
 def figure_difference(

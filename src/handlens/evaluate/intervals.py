@@ -17,7 +17,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from handlens.evaluate.metrics import Values
+from handlens.evaluate.metrics import Values, Weights
 from handlens.evaluate.results import Figure
 
 RESAMPLES = 2000
@@ -189,6 +189,20 @@ def difference_interval(value: float, spread: Spread, basis: Basis) -> Interval:
     half = _quantile(spread, basis) * deviation
     method = f"paired bootstrap over {basis.n_groups} groups, {RESAMPLES} resamples"
     return Interval(max(-1.0, value - half), min(1.0, value + half), method)
+
+
+def mean_difference(each: NDArray[np.float64], groups: Sequence[str], seed: int = 0) -> Figure:
+    """The mean of differences between -1 and 1, one a picture, with its 95 % interval over groups."""
+    grouping = Grouping.of(groups)
+
+    def measure(weights: Weights) -> Values:
+        mean: Values = each @ weights.astype(np.float64) / np.maximum(weights.sum(axis=0), 1)
+        return mean[None]
+
+    (spread,) = spreads(measure, grouping, np.random.default_rng(seed))
+    basis = Basis(len(each), grouping.count, grouping.count, trials=None)
+    value = float(each.mean())
+    return as_figure(value, difference_interval(value, spread, basis), basis)
 
 
 def _at_edge(value: float, basis: Basis) -> Interval:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from handlens.evaluate.intervals import Basis, Grouping, difference_interval, spreads
-from handlens.evaluate.metrics import Values, Weights
+from handlens.evaluate.intervals import mean_difference
 from handlens.evaluate.results import Figure
 from handlens.explain.maps import AT_ONCE, Heat
 from handlens.explain.network import Explained
@@ -135,19 +134,6 @@ def _area(curve: Curve) -> float:
 
 def mean_with_interval(values: Sequence[float], groups: Sequence[str], seed: int = 0) -> Figure:
     """The mean of values between -1 and 1, one a picture, with its 95 % interval over groups."""
-    each = np.asarray(values, np.float64)
-    grouping = Grouping.of(groups)
-
-    def measure(weights: Weights) -> Values:
-        mean: Values = each @ weights.astype(np.float64) / np.maximum(weights.sum(axis=0), 1)
-        return mean[None]
-
-    (spread,) = spreads(measure, grouping, np.random.default_rng(seed))
-    basis = Basis(len(each), grouping.count, grouping.count, trials=None)
-    value = float(each.mean())
-    found = difference_interval(value, spread, basis)
+    found = mean_difference(np.asarray(values, np.float64), groups, seed)
     # What is drawn again is a difference from a control, or a correlation: no pairs of runs.
-    method = found.method.removeprefix("paired ")
-    return Figure(
-        value=value, low=found.low, high=found.high, method=method, n=basis.n, n_groups=basis.n_groups
-    )
+    return found.model_copy(update={"method": found.method.removeprefix("paired ")})

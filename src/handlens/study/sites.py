@@ -273,20 +273,24 @@ class Work:
     def _said(self, site: LeftOut, lessons: "list[_Taught]", seed: int) -> NDArray[np.int64]:
         """What the site's pictures are called, in their order; each is judged by one lesson."""
         called = np.full(len(self.sides.ids), -1, dtype=np.int64)
+        seed += self.recipe.train.seed + self.spec.seed
         for taught in lessons:
-            lesson = Lesson(
-                table=taught.table,
-                classes=self.sides.targets,
-                num_classes=len(self.sides.classes),
-                learned=taught.learned,
-                asked=taught.asked,
-                head=self.recipe.model.head,
-                fit=self.recipe.train,
-                average=self.recipe.views.averages[0],
-                seed=self.recipe.train.seed + self.spec.seed + seed,
-            )
-            called[taught.asked] = by_head(lesson)
+            called[taught.asked] = by_head(self.lesson(taught.table, taught.learned, taught.asked, seed))
         return called[site.judged]
+
+    def lesson(self, table: FeatureTable, learned: Rows, asked: Rows, seed: int) -> Lesson:
+        """What the recipe's head is to learn from some pictures, and to say of others."""
+        return Lesson(
+            table=table,
+            classes=self.sides.targets,
+            num_classes=len(self.sides.classes),
+            learned=learned,
+            asked=asked,
+            head=self.recipe.model.head,
+            fit=self.recipe.train,
+            average=self.recipe.views.averages[0],
+            seed=seed,
+        )
 
     def _lessons(self, site: LeftOut, way: Way) -> "list[_Taught]":
         if way == "seen":
