@@ -25,7 +25,7 @@ from handlens.audit.looks import Look
 from handlens.audit.spec import ShortcutsSpec
 from handlens.base.progress import progress
 from handlens.data.derived import derived_rows
-from handlens.evaluate.intervals import Basis, Grouping, interval, spreads
+from handlens.evaluate.intervals import Basis, Grouping, as_figure, interval, spreads
 from handlens.evaluate.metrics import Judged, Values, Weights, balanced_accuracy
 from handlens.evaluate.results import Figure
 
@@ -349,15 +349,10 @@ def _figure(question: Question, probabilities: NDArray[np.float64], seed: int) -
         return balanced_accuracy(judged.weighed(weights))[None]
 
     (spread,) = spreads(figures, grouping, np.random.default_rng(seed))
-    of_class = [grouping.among(question.targets == at) for at in range(len(question.names))]
-    # The variance of a plain mean over classes is that of so many groups shared out evenly.
-    worth = min(num_groups, int(len(of_class) ** 2 / sum(1 / each for each in of_class)))
+    worth = grouping.worth_by_class(question.targets)
     basis = Basis(len(question.targets), num_groups, worth, trials=len(question.targets))
     value = _balanced(question, probabilities)
-    found = interval(value, spread, basis)
-    return Figure(
-        value=value, low=found.low, high=found.high, method=found.method, n=basis.n, n_groups=num_groups
-    )
+    return as_figure(value, interval(value, spread, basis), basis)
 
 
 def _examples(

@@ -19,7 +19,7 @@ from math import sqrt
 from handlens.data.derived import CAME_FROM, PAPER_PROTOCOL
 from handlens.data.samples import Samples
 from handlens.evaluate.comparison import JudgedRows
-from handlens.evaluate.intervals import Grouping
+from handlens.evaluate.intervals import Grouping, as_figure
 from handlens.evaluate.predictions import Predictions
 from handlens.evaluate.results import Figure
 from handlens.evaluate.significance import interval_of
@@ -92,19 +92,11 @@ def figures_over_groups(trainings: Sequence[Predictions], figures: Sequence[str]
     first = trainings[0]
     table = JudgedRows([list(trainings)], list(figures), Grouping.of(first.groups))
     measured = table.measured(seed=0)[0]
-    found = {}
-    for name in figures:
-        basis = table.basis(name)
-        within = interval_of(measured[name], basis)
-        found[name] = Figure(
-            value=measured[name].value,
-            low=within.low,
-            high=within.high,
-            method=within.method,
-            n=basis.n,
-            n_groups=basis.n_groups,
-        )
-    return found
+    basis = {name: table.basis(name) for name in figures}
+    return {
+        name: as_figure(measured[name].value, interval_of(measured[name], basis[name]), basis[name])
+        for name in figures
+    }
 
 
 def as_they_came(said: Predictions, came_from: Mapping[str, str]) -> Predictions:
